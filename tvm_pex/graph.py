@@ -1,0 +1,221 @@
+"""Operators on tensors, with their quantisation. Pure: no TVM, no schedule.
+
+A tensor is three-dimensional, (height, width, channels), batch 1, stored row by row with the channels innermost (NHWC).
+Vectors are (1, 1, n). An operator reads each input under a *view*: the same bytes with another (h, w, c), so that
+reshapes are not operators and cost nothing.
+
+All integer arithmetic is that of stock TVM (``qnn.requantize`` with rounding UPWARD in 64 bits)::
+
+    rescale(v) = floor((v * multiplier + 2**(shift - 1)) / 2**shift)        # shift == 0: v * multiplier, exactly
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Union
+
+import numpy as np
+import numpy.typing as npt
+
+Shape = tuple[int, int, int]
+Pair = tuple[int, int]
+
+
+@dataclass(frozen=True)
+class Tensor:
+    """An activation: ``shape`` is (height, width, channels), ``dtype`` a numpy name (int8, uint8, int32, float32)."""
+
+    name: str
+    shape: Shape
+    dtype: str
+
+    @property
+    def item_bytes(self) -> int:
+        return int(np.dtype(self.dtype).itemsize)
+
+    @property
+    def bytes(self) -> int:
+        return math.prod(self.shape) * self.item_bytes
+
+
+@dataclass(frozen=True)
+class Window:
+    """What a sliding operator sees: output row r reads input rows ``r * stride - pad + k * dilation``, k < kernel.
+
+    Every field is (rows, columns). ``pad`` is what lies before the tensor (top, left); what lies behind it follows
+    from the output's shape. Positions outside the tensor are skipped: they hold the input's zero point.
+    """
+
+    kernel: Pair = (1, 1)
+    stride: Pair = (1, 1)
+    dilation: Pair = (1, 1)
+    pad: Pair = (0, 0)
+
+    def reach(self, axis: int) -> int:
+        """Distance from the first to the last position that a window touches."""
+        return (self.kernel[axis] - 1) * self.dilation[axis]
+
+    def covers(self, shape: Shape) -> bool:
+        """True when the only window there is spans the whole tensor, so that its sums can be taken as pixels come."""
+        return self.kernel == shape[:2] and self.pad == (0, 0) and self.dilation == (1, 1)
+
+
+@dataclass(frozen=True)
+class Rescale:
+    """``clip(rescale(v - zero_in) + zero_out, low, high)`` for one scale; see the module's formula."""
+
+    multiplier: int
+    shift: int
+    zero_in: int
+    zero_out: int
+
+
+@dataclass(frozen=True)
+class Convolution:
+    """Convolution (grouped, depthwise, dense as 1x1 or whole window), bias, requantise per channel, clip.
+
+    ``weights`` names a constant of shape (kernel h, kernel w, channels in / groups, channels out); ``scales`` one of
+    shape (channels out, 3), int32: bias, multiplier, shift. Sums are int32 over (x - zero_in) * (w - zero_weight).
+    """
+
+    name: str
+    inputs: tuple[str, ...]
+    views: tuple[Shape, ...]
+    output: str
+    window: Window
+    groups: int
+    weights: str
+    scales: str
+    zero_in: int
+    zero_weight: int
+    zero_out: int
+    low: int
+    high: int
+
+    def macs(self, shape: Shape) -> int:
+        """Multiply-accumulates for an output of ``shape``, counted from the shapes: padding included, as is usual."""
+        return math.prod(shape) * math.prod(self.window.kernel) * (self.views[0][2] // self.groups)
+
+
+@dataclass(frozen=True)
+class Pool:
+    """Maximum, or average (sum over positions inside the tensor, divided truncating), then optional rescale, clip."""
+
+    name: str
+    inputs: tuple[str, ...]
+    views: tuple[Shape, ...]
+    output: str
+    window: Window
+    maximum: bool
+    rescale: Rescale | None
+    low: int
+    high: int
+
+
+@dataclass(frozen=True)
+class Add:
+    """``clip(sum_i rescale_i(x_i - zero_in_i) + zero_out, low, high)``; with one input, a requantise.
+
+    The inputs' Rescales share one ``zero_out``, counted once.
+    """
+
+    name: str
+    inputs: tuple[str, ...]
+    views: tuple[Shape, ...]
+    output: str
+    rescales: tuple[Rescale, ...]
+    low: int
+    high: int
+
+    @property
+    def window(self) -> Window:
+        return Window()
+
+
+@dataclass(frozen=True)
+class Pad:
+    """Copies the input into a larger tensor; ``window.pad`` is what lies before it, ``value`` fills the border."""
+
+    name: str
+    inputs: tuple[str, ...]
+    views: tuple[Shape, ...]
+    output: str
+    window: Window
+    value: int
+
+
+Operator = Union[Convolution, Pool, Add, Pad]
+_KINDS: dict[str, type[Operator]] = {kind.__name__: kind for kind in (Convolution, Pool, Add, Pad)}
+
+
+@dataclass(frozen=True)
+class Graph:
+    """Operators in topological order, the tensors they read and write, and the constants by name."""
+
+    tensors: Mapping[str, Tensor]
+    operators: tuple[Operator, ...]
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
+    constants: Mapping[str, npt.NDArray[Any]] = field(default_factory=dict)
+
+    def macs(self) -> int:
+        """Multiply-accumulates of one inference."""
+        return sum(
+            op.macs(self.tensors[op.output].shape) for op in self.operators if isinstance(op, Convolution)
+        )
+
+    def consumers(self) -> dict[str, list[Operator]]:
+        """For each tensor, the operators that read it, in order."""
+        out: dict[str, list[Operator]] = {name: [] for name in self.tensors}
+        for op in self.operators:
+            for name in dict.fromkeys(op.inputs):
+                out[name].append(op)
+        return out
+
+    def to_json(self) -> str:
+        """Everything but the constants' values, in one line, so that it can ride on a Relay attribute."""
+        record = {
+            "tensors": [dataclasses.astuple(t) for t in self.tensors.values()],
+            "operators": [[type(op).__name__, dataclasses.asdict(op)] for op in self.operators],
+            "inputs": self.inputs,
+            "outputs": self.outputs,
+            "constants": list(self.constants),
+        }
+        return json.dumps(record, separators=(",", ":"))
+
+
+def graph_from_json(text: str) -> Graph:
+    """Reads what ``Graph.to_json`` wrote; constants come back as empty arrays, by name and in order."""
+    record = json.loads(text)
+    tensors = [Tensor(name, (h, w, c), dtype) for name, (h, w, c), dtype in record["tensors"]]
+    return Graph(
+        tensors={t.name: t for t in tensors},
+        operators=tuple(_operator(kind, fields) for kind, fields in record["operators"]),
+        inputs=tuple(record["inputs"]),
+        outputs=tuple(record["outputs"]),
+        constants={name: np.empty(0, np.int8) for name in record["constants"]},
+    )
+
+
+def _operator(kind: str, fields: dict[str, Any]) -> Operator:
+    values = {key: _frozen(value) for key, value in fields.items()}
+    if "window" in values:
+        values["window"] = Window(**values["window"])
+    if values.get("rescale"):
+        values["rescale"] = Rescale(**values["rescale"])
+    if "rescales" in values:
+        values["rescales"] = tuple(Rescale(**r) for r in values["rescales"])
+    return _KINDS[kind](**values)
+
+
+def _frozen(value: Any) -> Any:
+    """JSON has lists only; dataclasses here hold tuples."""
+    if isinstance(value, list):
+        return tuple(_frozen(item) for item in value)
+    if isinstance(value, dict):
+        return {key: _frozen(item) for key, item in value.items()}
+    return value
