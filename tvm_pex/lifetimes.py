@@ -1,0 +1,246 @@
+"""From a schedule to a memory problem: which bytes are alive when, and how far two buffers may overlap. Pure.
+
+Every buffer has a *track*: up to which byte it has been written, and up to which byte nothing will be read again, both
+over time. Where both are known, a buffer may lie over the dead front of another, or over its part not yet written: the
+*safe distance* from a lower buffer to a higher one is ``max over times t: written_low(t) - dead_high(t)``.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from tvm_pex.graph import Convolution, Graph, Operator, Tensor
+from tvm_pex.memory_planner import Buffer, Problem
+from tvm_pex.schedule import (
+    Schedule,
+    Segment,
+    Stage,
+    Times,
+    last_reader,
+    reduces,
+    sums,
+)
+
+_FOREVER = 1 << 60
+
+
+@dataclass(frozen=True)
+class Front:
+    """A number of bytes that only grows: ``bytes[i]`` from time ``times[i]`` on, 0 before."""
+
+    times: Times
+    bytes: Times
+
+    def at(self, times: Times) -> Times:
+        index = np.searchsorted(self.times, times, side="right")
+        return np.concatenate([np.zeros(1, np.int64), self.bytes])[index]
+
+
+@dataclass(frozen=True)
+class Track:
+    """A buffer with its fronts. Without ``written`` all of it counts from ``first``; without ``dead`` until ``last``."""
+
+    buffer: Buffer
+    written: Front | None = None
+    dead: tuple[Front, ...] = ()
+
+    def written_at(self, times: Times) -> Times:
+        if self.written is None:
+            return np.full(times.shape, self.buffer.bytes, np.int64)
+        return self.written.at(times)
+
+    def dead_at(self, times: Times) -> Times:
+        if not self.dead:
+            return np.zeros(times.shape, np.int64)
+        return np.min([front.at(times) for front in self.dead], axis=0)
+
+
+def safe_distance(low: Track, high: Track) -> int:
+    """Least offset of ``high`` minus offset of ``low``, both alive together, that never puts two live bytes together."""
+    first, last = max(low.buffer.first, high.buffer.first), min(low.buffer.last, high.buffer.last)
+    times = np.array([first], np.int64)
+    if low.written is not None:
+        grows = low.written.times
+        times = np.concatenate([times, grows[(grows > first) & (grows <= last)]])
+    return int((low.written_at(times) - high.dead_at(times)).max())
+
+
+def sums_name(operator: str) -> str:
+    """Name of the buffer of an operator's int32 sums."""
+    return f"{operator}.sums"
+
+
+def memory_problem(graph: Graph, schedule: Schedule, *, overwrite_input: bool = False) -> Problem:
+    """Buffers of the whole graph under ``schedule``. Steps are moments, counted through the segments.
+
+    The graph's inputs are there from the first step. No byte of an input is overwritten before the last of it has been
+    read, unless ``overwrite_input``. Outputs stay until the last step.
+    """
+    tracks = make_tracks(graph, schedule, overwrite_input=overwrite_input)
+    distances = {}
+    for a, b in itertools.permutations(tracks, 2):
+        together = max(a.buffer.first, b.buffer.first) <= min(a.buffer.last, b.buffer.last)
+        if together and (a.written is not None or b.dead):
+            distance = safe_distance(a, b)
+            if distance < a.buffer.bytes:
+                distances[a.buffer.name, b.buffer.name] = distance
+    return Problem(tuple(track.buffer for track in tracks), distances)
+
+
+def make_tracks(graph: Graph, schedule: Schedule, *, overwrite_input: bool) -> list[Track]:
+    """One track a buffer: whole tensors, rings and sums."""
+    clock = _Clock(graph, schedule)
+    tracks = [
+        _whole(clock, graph.tensors[name], overwrite_input) for name in graph.tensors if name not in clock.ring_pixels
+    ]
+    for segment in schedule.segments:
+        tracks += [_ring(clock, segment, name) for name in (ring.tensor for ring in segment.rings)]
+        for stage in segment.stages:
+            op = clock.operators[stage.operator]
+            count = accumulators(op, graph, segment)
+            if count:
+                first, last = clock.span(segment, stage)
+                if segment.tile:
+                    first, last = clock.base[op.name], clock.end(segment)
+                tracks.append(Track(Buffer(sums_name(op.name), 4 * count, first, last, 4)))
+    return tracks
+
+
+def accumulators(op: Operator, graph: Graph, segment: Segment) -> int:
+    """Number of int32 sums that ``op`` keeps in ``segment``: a reduction's, or a tiled segment's closing convolution's."""
+    if segment.tile and closes(op, segment):
+        height, width, channels = graph.tensors[op.output].shape
+        return height * width * channels
+    if reduces(op, graph):
+        return segment.tile or sums(op, graph)
+    return 0
+
+
+def closes(op: Operator, segment: Segment) -> bool:
+    """True for the convolution that sums over the slices of channels of a tiled segment."""
+    sliced = {ring.tensor for ring in segment.rings}
+    return isinstance(op, Convolution) and op.groups == 1 and op.inputs[0] in sliced
+
+
+class _Clock:
+    """Turns a segment's (row, pixel) moments into steps of the whole schedule."""
+
+    def __init__(self, graph: Graph, schedule: Schedule) -> None:
+        self.graph = graph
+        self.operators = {op.name: op for op in graph.operators}
+        self.segment = {name: segment for segment in schedule.segments for name in segment.operators}
+        self.stage = {stage.operator: stage for segment in schedule.segments for stage in segment.stages}
+        self.ring_pixels = {ring.tensor: ring.pixels for segment in schedule.segments for ring in segment.rings}
+        self.maker = {op.output: op for op in graph.operators}
+        self.readers = graph.consumers()
+        self.base: dict[str, int] = {}
+        self.total = 0
+        for segment in schedule.segments:
+            self.base.update(dict.fromkeys(segment.operators, self.total))
+            self.total += segment.extent[0] * segment.extent[1]
+
+    def end(self, segment: Segment) -> int:
+        return self.base[segment.operators[0]] + segment.extent[0] * segment.extent[1] - 1
+
+    def step(self, operator: str, row: Times, pixel: Times) -> Times:
+        """Steps of ``operator``'s moments at rows x pixels of its domain, flattened."""
+        stage, segment = self.stage[operator], self.segment[operator]
+        rows = (stage.stride[0] * row + stage.delay[0]) * segment.extent[1] + self.base[operator]
+        pixels = stage.stride[1] * pixel + stage.delay[1]
+        return (rows[:, None] + pixels[None, :]).reshape(-1)
+
+    def span(self, segment: Segment, stage: Stage) -> tuple[int, int]:
+        """First and last step at which the stage does something."""
+        rows, pixels = (np.array([0, size - 1], np.int64) for size in stage.domain)
+        steps = self.step(stage.operator, rows, pixels)
+        return int(steps[0]), int(steps[-1])
+
+    def made(self, tensor: str) -> Front | None:
+        """How the tensor's bytes come to be; None when they are there, or come, all at once."""
+        op = self.maker.get(tensor)
+        if op is None or reduces(op, self.graph) or self.segment[op.name].tile:
+            return None
+        height, width, channels = self.graph.tensors[tensor].shape
+        steps = self.step(op.name, np.arange(height, dtype=np.int64), np.arange(width, dtype=np.int64))
+        pixel_bytes = channels * self.graph.tensors[tensor].item_bytes
+        return _last_of_each(steps, pixel_bytes * np.arange(1, steps.size + 1, dtype=np.int64))
+
+    def dead(self, tensor: str, op: Operator) -> Front:
+        """How many bytes at the tensor's front ``op`` will not read again, over time."""
+        view = next(v for name, v in zip(op.inputs, op.views, strict=True) if name == tensor)
+        stage = self.stage[op.name]
+        if self.segment[op.name].tile:
+            times = np.array([self.end(self.segment[op.name]) + 1], np.int64)
+            return Front(times, np.array([self.graph.tensors[tensor].bytes], np.int64))
+        last = [self._last(op, axis, view[axis]) for axis in (0, 1)]
+        steps = self.step(op.name, np.maximum(last[0], 0), np.maximum(last[1], 0))
+        unread = ((last[0] < 0)[:, None] | (last[1] < 0)[None, :]).reshape(-1)
+        steps = np.maximum.accumulate(np.where(unread, self.span(self.segment[op.name], stage)[0] - 1, steps))
+        pixel_bytes = view[2] * self.graph.tensors[tensor].item_bytes
+        return _last_of_each(steps + 1, pixel_bytes * np.arange(1, steps.size + 1, dtype=np.int64))
+
+    def _last(self, op: Operator, axis: int, size: int) -> Times:
+        if reduces(op, self.graph):
+            return np.arange(size, dtype=np.int64)
+        w = op.window
+        out = self.graph.tensors[op.output].shape[axis]
+        return last_reader(size, out, w.kernel[axis], w.stride[axis], w.dilation[axis], w.pad[axis])
+
+
+def _last_of_each(times: Times, sizes: Times) -> Front:
+    """Keeps the last entry of each run of equal times."""
+    keep = np.append(times[1:] != times[:-1], True)
+    return Front(times[keep], sizes[keep])
+
+
+def _whole(clock: _Clock, tensor: Tensor, overwrite_input: bool) -> Track:
+    op = clock.maker.get(tensor.name)
+    readers = [clock.dead(tensor.name, reader) for reader in clock.readers[tensor.name]]
+    first = 0
+    if op is not None:
+        segment, stage = clock.segment[op.name], clock.stage[op.name]
+        first, made = clock.span(segment, stage)
+        if reduces(op, clock.graph) and not segment.tile:
+            first = made
+        elif segment.tile:
+            first = clock.base[op.name]
+    is_output = tensor.name in clock.graph.outputs
+    last = clock.total - 1 if is_output else max((int(front.times[-1]) - 1 for front in readers), default=first)
+    progressive = not is_output and (op is not None or overwrite_input)
+    buffer = Buffer(tensor.name, tensor.bytes, first, max(first, last), tensor.item_bytes)
+    return Track(buffer, clock.made(tensor.name), tuple(readers) if progressive else ())
+
+
+def _ring(clock: _Clock, segment: Segment, name: str) -> Track:
+    tensor, op = clock.graph.tensors[name], clock.maker[name]
+    ring = next(r for r in segment.rings if r.tensor == name)
+    first, last = clock.span(segment, clock.stage[op.name])
+    readers = [clock.dead(name, reader) for reader in clock.readers[name]]
+    last = max([last, *(int(front.times[-1]) - 1 for front in readers)])
+    if segment.tile:
+        first, last = clock.base[op.name], clock.end(segment)
+    size = ring.pixels * ring.channels * tensor.item_bytes
+    buffer = Buffer(name, size, first, last, tensor.item_bytes)
+    if ring.pixels == tensor.shape[0] * tensor.shape[1] and not segment.tile:
+        return Track(buffer, clock.made(name), tuple(readers))
+    return Track(buffer)
+
+
+def layer_by_layer_bytes(graph: Graph) -> int:
+    """The most bytes of whole tensors alive at once when the operators run one after the other, in place nowhere."""
+    order: Sequence[Operator] = graph.operators
+    last = {name: len(order) if name in graph.outputs else -1 for name in graph.tensors}
+    first = dict.fromkeys(graph.inputs, 0)
+    for step, op in enumerate(order):
+        first[op.output] = step
+        for name in (*op.inputs, op.output):
+            last[name] = max(last[name], step)
+    alive = [
+        sum(t.bytes for t in graph.tensors.values() if first[t.name] <= step <= last[t.name])
+        for step in range(len(order))
+    ]
+    return max(alive, default=sum(t.bytes for t in graph.tensors.values()))

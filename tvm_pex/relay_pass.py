@@ -1,0 +1,212 @@
+"""Relay in, Relay out: operators that Pex can run by slices become Primitive functions around ``pex.region``.
+
+Before::
+
+    %1 = qnn.conv2d(%x, ...); ...; %9 = clip(...)      # owned by Pex
+    nn.softmax(%9)                                     # stays stock
+
+After::
+
+    %1 = fn (%p0, ..., Primitive=1, pex.schedule="rows: conv0 depthwise1 ...") { pex.region((%p0, ...)) };
+    %2 = %1(%x, weights, ...);
+    nn.softmax(%2)
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from tvm_pex._tvm import relay, tvm
+from tvm_pex.graph import Convolution, Graph, Operator
+from tvm_pex.kernels import pack_weights
+from tvm_pex.region_op import REGION
+from tvm_pex.relay_reader import Reading, Refusal, read_function
+from tvm_pex.schedule import Schedule
+from tvm_pex.search import ALL_AXES, Progress, find_schedule
+
+
+@dataclass(frozen=True)
+class Partition:
+    """A rewritten module, with the regions that were cut out of it and what was left stock."""
+
+    mod: Any
+    regions: tuple[tuple[Graph, Schedule], ...]
+    reading: Reading
+
+
+@tvm.transform.module_pass(opt_level=0, name="PexPartition")
+class PexPartition:
+    """Cuts chains that can run by slices out of ``main`` and gives each region its schedule of least memory.
+
+    ``axes`` is a prefix of ("rows", "pixels"). After a run, ``refused`` lists the operators that stay stock, with reasons.
+    """
+
+    def __init__(self, axes: Sequence[str] = ALL_AXES, progress: Progress | None = None) -> None:
+        self.axes = tuple(axes)
+        self.progress = progress
+        self.refused: tuple[Refusal, ...] = ()
+
+    def transform_module(self, mod: Any, ctx: Any) -> Any:
+        """Called by TVM. Functions other than ``main`` are left alone."""
+        result = partition(mod, self.axes, self.progress)
+        self.refused = result.reading.refused
+        return result.mod
+
+
+def partition(mod: Any, axes: Sequence[str] = ALL_AXES, progress: Progress | None = None) -> Partition:
+    """What PexPartition does, with everything it found out."""
+    mod = relay.transform.InferType()(mod)
+    reading = read_function(mod["main"])
+    regions = [_Region(graph, find_schedule(graph, axes=axes, progress=progress)) for graph in split_regions(reading)]
+    if not regions:
+        return Partition(mod, (), reading)
+    main = _Rewriter(reading, regions).main(mod["main"])
+    rewritten = tvm.IRModule({**dict(mod.functions.items()), mod.get_global_var("main"): main}, mod.type_definitions)
+    rewritten = relay.transform.InferType()(rewritten)
+    return Partition(rewritten, tuple((r.graph, r.schedule) for r in regions), reading)
+
+
+@dataclass
+class _Region:
+    graph: Graph
+    schedule: Schedule
+    results: dict[str, Any] = field(default_factory=dict)
+
+
+def split_regions(reading: Reading) -> list[Graph]:
+    """Cuts the owned operators into convex regions: operators with as many stock calls before them go together."""
+    levels = _Levels(reading)
+    numbers = sorted({levels.of_tensor(op.output) for op in reading.graph.operators})
+    return [
+        subgraph(reading.graph, [op for op in reading.graph.operators if levels.of_tensor(op.output) == number])
+        for number in numbers
+    ]
+
+
+def subgraph(graph: Graph, operators: Sequence[Operator]) -> Graph:
+    """The part of ``graph`` that consists of ``operators``, with its borders as inputs and outputs."""
+    made = {op.output for op in operators}
+    inside = {op.name for op in operators}
+    read_elsewhere = {n for op in graph.operators if op.name not in inside for n in op.inputs} | set(graph.outputs)
+    inputs = dict.fromkeys(name for op in operators for name in op.inputs if name not in made)
+    outputs = [op.output for op in operators if op.output in read_elsewhere]
+    constants = [n for op in operators if isinstance(op, Convolution) for n in (op.weights, op.scales)]
+    return Graph(
+        tensors={name: graph.tensors[name] for name in (*inputs, *(op.output for op in operators))},
+        operators=tuple(operators),
+        inputs=tuple(inputs),
+        outputs=tuple(outputs),
+        constants={name: graph.constants[name] for name in constants},
+    )
+
+
+class _Levels:
+    """Number of stock calls on the longest path to a tensor."""
+
+    def __init__(self, reading: Reading) -> None:
+        self.reading = reading
+        self.maker = {op.output: op for op in reading.graph.operators}
+        self.tensor_of = {expr: name for name, expr in reading.expressions.items()}
+        self.tensor_of.update({expr: name for name, expr in reading.uses})
+        self.tensors: dict[str, int] = {}
+
+    def of_tensor(self, name: str) -> int:
+        if name not in self.tensors:
+            op = self.maker.get(name)
+            if op is not None:
+                self.tensors[name] = max(self.of_tensor(n) for n in op.inputs)
+            else:
+                self.tensors[name] = self.of_expr(self.reading.expressions[name], named=True)
+        return self.tensors[name]
+
+    def of_expr(self, expr: Any, named: bool = False) -> int:
+        if not named and expr in self.tensor_of:
+            return self.of_tensor(self.tensor_of[expr])
+        if isinstance(expr, relay.Call):
+            return 1 + max((self.of_expr(arg) for arg in expr.args), default=0)
+        if isinstance(expr, relay.Tuple):
+            return max((self.of_expr(item) for item in expr.fields), default=0)
+        if isinstance(expr, relay.TupleGetItem):
+            return self.of_expr(expr.tuple_value)
+        return 0
+
+
+class _Rewriter(relay.ExprMutator):  # type: ignore[misc]
+    """Replaces what the regions compute by calls of them."""
+
+    def __init__(self, reading: Reading, regions: Sequence[_Region]) -> None:
+        super().__init__()
+        self.reading = reading
+        self.region_of = {op.output: region for region in regions for op in region.graph.operators}
+        self.tensor_of = {expr: name for name, expr in reading.uses}
+        self.first_use = {name: expr for name, expr in reversed(reading.uses)}
+
+    def main(self, function: Any) -> Any:
+        body = self.visit(function.body)
+        return relay.Function(function.params, body, function.ret_type, function.type_params, function.attrs)
+
+    def visit(self, expr: Any) -> Any:
+        name = self.tensor_of.get(expr) if not isinstance(expr, relay.Constant) else None
+        if name is None or name not in self.region_of:
+            return super().visit(expr)
+        value = self.result(name)
+        if self.shape_of(name) == _shape(expr):
+            return value
+        return relay.reshape(value, _shape(expr))
+
+    def result(self, name: str) -> Any:
+        """The Relay expression that holds a tensor of a region."""
+        region = self.region_of[name]
+        if not region.results:
+            call = self.call(region)
+            outputs = region.graph.outputs
+            if len(outputs) == 1:
+                region.results[outputs[0]] = call
+            else:
+                region.results.update({n: relay.TupleGetItem(call, i) for i, n in enumerate(outputs)})
+        return region.results[name]
+
+    def shape_of(self, name: str) -> tuple[int, ...]:
+        """Shape of a tensor in Relay: as its first reader outside wants it."""
+        if name in self.first_use:
+            return _shape(self.first_use[name])
+        if name in self.region_of:
+            return (1, *self.reading.graph.tensors[name].shape)
+        return _shape(self.reading.expressions[name])
+
+    def call(self, region: _Region) -> Any:
+        graph = region.graph
+        arguments = [
+            self.result(name) if name in self.region_of else self.visit(self.reading.expressions[name])
+            for name in graph.inputs
+        ]
+        types = [relay.TensorType(self.shape_of(n), graph.tensors[n].dtype) for n in graph.inputs]
+        for constant in _packed_constants(graph):
+            arguments.append(relay.const(constant))
+            types.append(relay.TensorType(constant.shape, str(constant.dtype)))
+        # Each argument needs a parameter: TVM miscompiles a bare tuple of network inputs.
+        parameters = [relay.var(f"p{index}", type_annotation=kind) for index, kind in enumerate(types)]
+        attributes = tvm.ir.make_node(
+            "DictAttrs",
+            graph=graph.to_json(),
+            schedule=region.schedule.to_json(),
+            outputs=json.dumps([[self.shape_of(n), graph.tensors[n].dtype] for n in graph.outputs]),
+        )
+        body = relay.Call(REGION, [relay.Tuple(parameters)], attributes)
+        function = relay.Function(parameters, body).with_attr("Primitive", tvm.tir.IntImm("int32", 1))
+        return relay.Call(function.with_attr("pex.schedule", str(region.schedule)), arguments)
+
+
+def _packed_constants(graph: Graph) -> list[Any]:
+    weights = {op.weights: op for op in graph.operators if isinstance(op, Convolution)}
+    return [
+        pack_weights(weights[name], value) if name in weights else value.reshape(-1)
+        for name, value in graph.constants.items()
+    ]
+
+
+def _shape(expr: Any) -> tuple[int, ...]:
+    return tuple(int(size) for size in expr.checked_type.shape)

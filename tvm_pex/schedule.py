@@ -1,0 +1,376 @@
+"""Schedules: when each operator computes which pixel, and what has to stay in memory meanwhile. Pure integers, no TVM.
+
+A *schedule* is a sequence of *segments*. A segment runs its operators interleaved in one loop nest over *time*. Time is
+a pair (row, pixel): operator k computes its pixel (r, c) exactly once, at ::
+
+    (stride[0] * r + delay[0],  stride[1] * c + delay[1])
+
+and operators that share a moment run in topological order. ``stride`` is the product of the window strides on the way,
+``delay`` the least that lets every window be complete: ``max over inputs p: delay_p + stride_p * min(reach - pad, size_p - 1)``.
+Along an axis that is not in ``Segment.axes`` everything happens at time 0: a segment over ``rows`` alone computes whole
+rows. Operators whose only window covers their whole input run over the *input's* pixels and keep int32 sums.
+
+A tensor between two operators of a segment is a *ring*: pixel (r, c) lives at position ``(r * width + c) % pixels``.
+Tensors on a cut between segments are whole. With a ``tile`` the nest runs once for each slice of channels: the rings
+hold a slice, and a convolution that ends the segment keeps whole int32 sums (the accumulators).
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import json
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from fractions import Fraction
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from tvm_pex.graph import Convolution, Graph, Operator, Pair, Pool
+
+Times = npt.NDArray[np.int64]
+
+_NEVER = -1
+_AXES = ("rows", "pixels")
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One operator of a segment: its clock (see the module's formula) and the pixels it runs over."""
+
+    operator: str
+    stride: Pair
+    delay: Pair
+    domain: Pair
+
+    def time(self, axis: int, index: int) -> int:
+        return self.stride[axis] * index + self.delay[axis]
+
+
+@dataclass(frozen=True)
+class Ring:
+    """A partial buffer: the last ``pixels`` pixels of ``tensor``, ``channels`` of them at a time."""
+
+    tensor: str
+    pixels: int
+    channels: int
+
+
+@dataclass(frozen=True)
+class Segment:
+    """Operators that run interleaved. ``extent`` is the number of (row, pixel) moments, ``tile`` channels a slice."""
+
+    axes: tuple[str, ...]
+    stages: tuple[Stage, ...]
+    rings: tuple[Ring, ...]
+    extent: Pair
+    tile: int | None = None
+
+    @property
+    def operators(self) -> tuple[str, ...]:
+        return tuple(stage.operator for stage in self.stages)
+
+    def __str__(self) -> str:
+        loops = ", ".join(([f"channels/{self.tile}"] if self.tile else []) + [a for a in self.axes if a != "channels"])
+        return f"{loops or 'layer'}: {' '.join(self.operators)}"
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """Segments in execution order."""
+
+    segments: tuple[Segment, ...]
+
+    def __str__(self) -> str:
+        return " | ".join(str(segment) for segment in self.segments)
+
+
+    def to_json(self) -> str:
+        """One line, so that it can ride on a Relay attribute."""
+        return json.dumps(dataclasses.asdict(self), separators=(",", ":"))
+
+
+def schedule_from_json(text: str) -> Schedule:
+    """Reads what ``Schedule.to_json`` wrote."""
+    return Schedule(tuple(_segment(**fields) for fields in json.loads(text)["segments"]))
+
+
+def _segment(axes: list[str], stages: list[Any], rings: list[Any], extent: list[int], tile: int | None) -> Segment:
+    made = tuple(Stage(s["operator"], _pair(s["stride"]), _pair(s["delay"]), _pair(s["domain"])) for s in stages)
+    return Segment(tuple(axes), made, tuple(Ring(**ring) for ring in rings), _pair(extent), tile)
+
+
+def _pair(values: Sequence[int]) -> Pair:
+    return values[0], values[1]
+
+
+class Unschedulable(ValueError):
+    """The operators cannot run in one segment; the message says why."""
+
+
+def reduces(op: Operator, graph: Graph) -> bool:
+    """True for operators that add up their whole input in int32 sums while its pixels come."""
+    height, width, _ = op.views[0]
+    if height * width == 1 or not op.window.covers(op.views[0]):
+        return False
+    return (isinstance(op, Pool) and not op.maximum) or (isinstance(op, Convolution) and op.groups == 1)
+
+
+def sums(op: Operator, graph: Graph) -> int:
+    """Number of int32 sums that a reduction keeps: one for each channel it gives."""
+    return graph.tensors[op.output].shape[2]
+
+
+def make_segment(graph: Graph, operators: Sequence[Operator], axes: Sequence[str]) -> Segment:
+    """The segment that runs ``operators`` (in topological order) along ``axes``, a prefix of ("rows", "pixels").
+
+    Operators with time to spare run early or late, whichever keeps less in memory.
+    Raises Unschedulable when two paths between the same operators disagree about strides, when a tensor would be read
+    under another shape than it is written, or when something inside needs a reduction's result.
+    """
+    links = _Links(graph, operators)
+    flags = tuple(axis in axes for axis in _AXES)
+    strides = _strides(links, flags)
+    delays = _settle(links, strides, _earliest(links, strides))
+    low = tuple(min(delay[axis] for delay in delays) for axis in (0, 1))
+    stages = tuple(
+        Stage(op.name, stride, (delay[0] - low[0], delay[1] - low[1]), links.domain(op))
+        for op, stride, delay in zip(operators, strides, delays, strict=True)
+    )
+    rings = tuple(Ring(name, pixels, graph.tensors[name].shape[2]) for name, pixels in _rings(links, stages))
+    extent = tuple(
+        max(stage.time(axis, stage.domain[axis] - 1) + 1 for stage in stages) if flags[axis] else 1 for axis in (0, 1)
+    )
+    return Segment(tuple(a for a in _AXES if a in axes), stages, rings, (extent[0], extent[1]))
+
+
+class _Links:
+    """Who feeds whom inside a segment, by position in its list of operators."""
+
+    def __init__(self, graph: Graph, operators: Sequence[Operator]) -> None:
+        self.graph = graph
+        self.operators = operators
+        self.position = {op.name: k for k, op in enumerate(operators)}
+        made = {op.output: k for k, op in enumerate(operators)}
+        self.reduction = [reduces(op, graph) for op in operators]
+        self.producers: list[list[int]] = [[] for _ in operators]
+        self.consumers: list[list[int]] = [[] for _ in operators]
+        for k, op in enumerate(operators):
+            for tensor, view in zip(op.inputs, op.views, strict=True):
+                p = made.get(tensor)
+                if p is None:
+                    continue
+                if view != graph.tensors[tensor].shape:
+                    raise Unschedulable(f"{op.name} reads {tensor} under another shape")
+                if self.reduction[p]:
+                    raise Unschedulable(f"{op.name} needs the whole of {tensor}")
+                self.producers[k].append(p)
+                if k not in self.consumers[p]:
+                    self.consumers[p].append(k)
+
+    def domain(self, op: Operator) -> Pair:
+        shape = op.views[0] if reduces(op, self.graph) else self.graph.tensors[op.output].shape
+        return shape[0], shape[1]
+
+    def step(self, k: int, axis: int) -> int:
+        return 1 if self.reduction[k] else self.operators[k].window.stride[axis]
+
+    def wait(self, k: int, axis: int) -> int:
+        """Rows (or pixels) of its input that operator k must see before it can give its first."""
+        op = self.operators[k]
+        if self.reduction[k]:
+            return 0
+        return min(op.window.reach(axis) - op.window.pad[axis], op.views[0][axis] - 1)
+
+    def use(self, k: int, axis: int) -> tuple[int, ...]:
+        """Key of ``last_reader``: what decides which output position reads an input position last."""
+        op = self.operators[k]
+        size_in = op.views[0][axis]
+        if self.reduction[k]:
+            return (size_in, size_in, 1, 1, 1, 0)
+        w = op.window
+        size_out = self.graph.tensors[op.output].shape[axis]
+        return (size_in, size_out, w.kernel[axis], w.stride[axis], w.dilation[axis], w.pad[axis])
+
+
+def _strides(links: _Links, flags: tuple[bool, ...]) -> list[Pair]:
+    axes = [_axis_strides(links, axis) if flags[axis] else [0] * len(links.operators) for axis in (0, 1)]
+    return list(zip(*axes, strict=True))
+
+
+def _axis_strides(links: _Links, axis: int) -> list[int]:
+    """Time between two rows of each operator: spread from any operator to its neighbours, then made whole numbers."""
+    value: list[Fraction | None] = [None] * len(links.operators)
+    for start in range(len(value)):
+        if value[start] is not None:
+            continue
+        value[start], todo, seen = Fraction(1), [start], [start]
+        while todo:
+            k = todo.pop()
+            here = value[k]
+            assert here is not None
+            near = [(p, here / links.step(k, axis)) for p in links.producers[k]]
+            near += [(c, here * links.step(c, axis)) for c in links.consumers[k]]
+            for other, expected in near:
+                if value[other] is None:
+                    value[other] = expected
+                    todo.append(other)
+                    seen.append(other)
+                elif value[other] != expected:
+                    raise Unschedulable(f"paths to {links.operators[other].name} differ in stride")
+        scale = math.lcm(*(v.denominator for k in seen if (v := value[k]) is not None))
+        least = math.gcd(*(int(v * scale) for k in seen if (v := value[k]) is not None))
+        for k in seen:
+            value[k] = (value[k] or Fraction(1)) * scale / least
+    return [int(v or 1) for v in value]
+
+
+def _earliest(links: _Links, strides: Sequence[Pair]) -> list[Pair]:
+    """Least delay of each operator; 0 for operators that read only from outside the segment."""
+    delays: list[Pair] = []
+    for k in range(len(links.operators)):
+        first = [
+            max((delays[p][axis] + strides[p][axis] * links.wait(k, axis) for p in links.producers[k]), default=0)
+            for axis in (0, 1)
+        ]
+        delays.append((first[0], first[1]))
+    return delays
+
+
+def _settle(links: _Links, strides: Sequence[Pair], delays: list[Pair]) -> list[Pair]:
+    """Moves operators that have slack to their latest moment where that makes the rings around them smaller."""
+    for k in reversed(range(len(delays))):
+        if not links.consumers[k]:
+            continue
+        latest = [
+            min(delays[c][axis] - strides[k][axis] * links.wait(c, axis) for c in links.consumers[k]) for axis in (0, 1)
+        ]
+        moved = (max(latest[0], delays[k][0]), max(latest[1], delays[k][1]))
+        if moved == delays[k]:
+            continue
+        around = {k, *links.producers[k]}
+        later = delays[:k] + [moved] + delays[k + 1 :]
+        if _bytes(links, strides, later, around) < _bytes(links, strides, delays, around):
+            delays = later
+    return delays
+
+
+def _bytes(links: _Links, strides: Sequence[Pair], delays: Sequence[Pair], positions: Iterable[int]) -> int:
+    total = 0
+    for k in positions:
+        tensor = links.graph.tensors[links.operators[k].output]
+        total += _ring_pixels(links, strides, delays, k) * tensor.shape[2] * tensor.item_bytes
+    return total
+
+
+def _rings(links: _Links, stages: Sequence[Stage]) -> Iterable[tuple[str, int]]:
+    """(tensor, pixels) for every tensor that lives only inside the segment."""
+    strides, delays = [s.stride for s in stages], [s.delay for s in stages]
+    outside = outside_tensors(links.graph, [op.name for op in links.operators])
+    for k, op in enumerate(links.operators):
+        if op.output not in outside:
+            yield op.output, _ring_pixels(links, strides, delays, k)
+
+
+def outside_tensors(graph: Graph, operators: Sequence[str]) -> set[str]:
+    """Tensors that something outside ``operators`` reads, the caller included: they must be whole."""
+    inside = set(operators)
+    read = {name for op in graph.operators if op.name not in inside for name in op.inputs}
+    return read | set(graph.outputs)
+
+
+def _ring_pixels(links: _Links, strides: Sequence[Pair], delays: Sequence[Pair], k: int) -> int:
+    """Pixels of operator k's output that are alive at once, at the worst moment."""
+    height, width, _ = links.graph.tensors[links.operators[k].output].shape
+    readers = tuple(
+        (
+            strides[c],
+            (delays[c][0] - delays[k][0], delays[c][1] - delays[k][1]),
+            links.use(c, 0),
+            links.use(c, 1),
+        )
+        for c in links.consumers[k]
+    )
+    return ring_pixels((height, width), strides[k], readers)
+
+
+Reader = tuple[Pair, Pair, tuple[int, ...], tuple[int, ...]]
+
+
+@functools.lru_cache(maxsize=65536)
+def ring_pixels(shape: Pair, stride: Pair, readers: tuple[Reader, ...]) -> int:
+    """Least ring for a (height, width) tensor made at ``stride`` from time 0 on, read by ``readers``.
+
+    A reader is (stride, delay after the producer, row use, column use), uses as for ``last_reader``. Exact: the
+    longest run of positions from the oldest that is still to be read to the newest made.
+    """
+    made = made_times(shape, stride, (0, 0))
+    dead = np.maximum.accumulate(last_times(shape, readers).max(initial=_NEVER, axis=0))
+    oldest = np.searchsorted(dead, made, side="left")
+    pixels = int((np.arange(made.size) - np.minimum(oldest, np.arange(made.size))).max()) + 1
+    if stride[1] == 0:  # whole rows are made at one moment: the newest is the last of its row
+        pixels = math.ceil(pixels / shape[1]) * shape[1]
+    return pixels
+
+
+_PERIOD = 1 << 32  # a row's time in units of a pixel's: larger than any pixel time, so that pairs compare as integers
+
+
+def moment(row: int, pixel: int) -> int:
+    """The time (row, pixel) as one integer that compares alike."""
+    return row * _PERIOD + pixel
+
+
+def made_times(shape: Pair, stride: Pair, delay: Pair) -> Times:
+    """When each pixel of a (height, width) tensor is made, in row-major order."""
+    rows = stride[0] * np.arange(shape[0], dtype=np.int64) + delay[0]
+    columns = stride[1] * np.arange(shape[1], dtype=np.int64) + delay[1]
+    return (rows[:, None] * _PERIOD + columns[None, :]).reshape(-1)
+
+
+def last_times(shape: Pair, readers: Iterable[Reader]) -> Times:
+    """For each reader (first axis) and pixel: when it is last read; ``_NEVER`` where it is not."""
+    lines = [np.full(shape[0] * shape[1], _NEVER, np.int64)]
+    for stride, delay, rows, columns in readers:
+        row, column = last_reader(*rows), last_reader(*columns)
+        row_time = np.where(row < 0, _NEVER, stride[0] * row + delay[0])
+        times = row_time[:, None] * _PERIOD + (stride[1] * column + delay[1])[None, :]
+        never = (row < 0)[:, None] | (column < 0)[None, :]
+        lines.append(np.where(never, _NEVER, times).reshape(-1))
+    return np.stack(lines)
+
+
+@functools.lru_cache(maxsize=4096)
+def last_reader(size_in: int, size_out: int, kernel: int, stride: int, dilation: int, pad: int) -> Times:
+    """For each input position, the last output position whose window reads it, or -1."""
+    last = np.full(size_in, -1, np.int64)
+    outputs = np.arange(size_out, dtype=np.int64)
+    for tap in range(kernel):
+        where = outputs * stride - pad + tap * dilation
+        inside = (where >= 0) & (where < size_in)
+        np.maximum.at(last, where[inside], outputs[inside])
+    last.setflags(write=False)
+    return last
+
+
+def check_once(graph: Graph, schedule: Schedule) -> None:
+    """Raises ValueError unless each operator of the graph is in exactly one segment, after all it needs."""
+    order = [name for segment in schedule.segments for name in segment.operators]
+    if sorted(order) != sorted(op.name for op in graph.operators):
+        raise ValueError("a schedule must run each operator once")
+    ready = set(graph.inputs)
+    by_name: Mapping[str, Operator] = {op.name: op for op in graph.operators}
+    for name in order:
+        missing = set(by_name[name].inputs) - ready
+        if missing:
+            raise ValueError(f"{name} runs before {', '.join(sorted(missing))}")
+        ready.add(by_name[name].output)
+
+
+def with_tile(segment: Segment, tile: int) -> Segment:
+    """The same nest run once for each slice of ``tile`` channels."""
+    rings = tuple(replace(ring, channels=tile) for ring in segment.rings)
+    return replace(segment, axes=("channels", *segment.axes), rings=rings, tile=tile)

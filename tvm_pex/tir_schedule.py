@@ -1,0 +1,198 @@
+"""From a graph and its schedule to TIR: one loop nest a segment, one guarded kernel an operator.
+
+A segment becomes ::
+
+    for row in range(extent[0]):
+        for pixel in range(extent[1]):              # only along "pixels"
+            if operator k is due at (row, pixel):    # for each k, in topological order
+                kernel of k at its pixel             # along "rows" alone: at each of its row's pixels
+
+Every ring, every run of int32 sums and every tensor between segments is one TIR allocation, so that the memory planner
+sees and places each of them.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import tvm
+from tvm import tir
+
+from tvm_pex.graph import Convolution, Graph, Operator
+from tvm_pex.kernels import Expr, Moment, Place, Store, emit_operator
+from tvm_pex.lifetimes import accumulators, closes, sums_name
+from tvm_pex.schedule import Schedule, Segment, Stage, reduces
+
+
+def buffer_name(name: str) -> str:
+    """Name of the TIR allocation that holds a tensor, a ring or sums; the planner finds it by this name."""
+    return "pex_" + re.sub(r"\W", "_", name)
+
+
+def lower_region(graph: Graph, schedule: Schedule, inputs: list[Any], outputs: list[Any]) -> Any:
+    """The region's body.
+
+    ``inputs`` are TIR buffers for ``graph.inputs`` and then for ``graph.constants``, ``outputs`` for ``graph.outputs``,
+    of any shape with the right number of elements.
+    """
+    region = _Region(graph, schedule, inputs, outputs)
+    body = tir.SeqStmt([region.segment(segment) for segment in schedule.segments] + [tir.Evaluate(0)])
+    for buffer in reversed(region.crossing):
+        body = _allocate(buffer, body)
+    # Neither allocation nor constant: TVM turns a small local allocation into a call, this it leaves on the C stack.
+    return tir.LetStmt(region.scratch.data, tir.call_intrin("handle", "tir.tvm_stack_alloca", "shape", 1), body)
+
+
+def _flat(name: str, dtype: str, count: int, data: Any = None) -> Any:
+    if data is None:
+        data = tir.Var(name, tvm.ir.PointerType(tvm.ir.PrimType(dtype), "global"))
+    return tir.decl_buffer((count,), dtype, name, data=data)
+
+
+def _flattened(buffer: Any) -> Any:
+    count = 1
+    for size in buffer.shape:
+        count *= int(size)
+    return _flat(buffer.name + "_flat", buffer.dtype, count, buffer.data)
+
+
+def _allocate(buffer: Any, body: Any) -> Any:
+    return tir.Allocate(buffer.data, buffer.dtype, buffer.shape, tir.const(1, "uint1"), body)
+
+
+class _Region:
+    def __init__(self, graph: Graph, schedule: Schedule, inputs: list[Any], outputs: list[Any]) -> None:
+        self.graph = graph
+        self.operators = {op.name: op for op in graph.operators}
+        self.scratch = _flat("pex_acc", "int32", 1)
+        names = [*graph.inputs, *graph.constants]
+        self.flat = {name: _flattened(buffer) for name, buffer in zip(names, inputs, strict=True)}
+        self.flat.update({name: _flattened(buffer) for name, buffer in zip(graph.outputs, outputs, strict=True)})
+        self.rings = {ring.tensor: ring for segment in schedule.segments for ring in segment.rings}
+        self.crossing = []
+        for tensor in graph.tensors.values():
+            if tensor.name not in self.flat and tensor.name not in self.rings:
+                count = tensor.bytes // tensor.item_bytes
+                self.flat[tensor.name] = _flat(buffer_name(tensor.name), tensor.dtype, count)
+                self.crossing.append(self.flat[tensor.name])
+
+    def segment(self, segment: Segment) -> Any:
+        """The segment's loop nest, inside the allocations of what lives only there."""
+        own = []
+        for ring in segment.rings:
+            tensor = self.graph.tensors[ring.tensor]
+            self.flat[ring.tensor] = _flat(buffer_name(ring.tensor), tensor.dtype, ring.pixels * ring.channels)
+            own.append(self.flat[ring.tensor])
+        for stage in segment.stages:
+            count = accumulators(self.operators[stage.operator], self.graph, segment)
+            if count:
+                name = sums_name(stage.operator)
+                self.flat[name] = _flat(buffer_name(name), "int32", count)
+                own.append(self.flat[name])
+        body = _Nest(self, segment).build()
+        for buffer in reversed(own):
+            body = _allocate(buffer, body)
+        return body
+
+    def store(self, ib: Any, tensor: str, view: tuple[int, int, int], base: Expr) -> Store:
+        """``base`` is where the present slice begins in a whole tensor's pixel; rings hold just the slice."""
+        pointer = ib.buffer_ptr(self.flat[tensor])
+        ring = self.rings.get(tensor)
+        if ring is None:
+            return Store(pointer, view[1], view[2], base=base)
+        pixels = None if ring.pixels == view[0] * view[1] else ring.pixels
+        return Store(pointer, view[1], ring.channels, pixels)
+
+
+class _Nest:
+    """One segment's loops."""
+
+    def __init__(self, region: _Region, segment: Segment) -> None:
+        self.region = region
+        self.segment = segment
+        self.ib = tir.ir_builder.create()
+        self.constants = {name: self.ib.buffer_ptr(region.flat[name]) for name in region.graph.constants}
+        self.scratch = self.ib.buffer_ptr(region.scratch)
+        self.slice: Expr | None = None
+        self.slices = 1
+
+    def build(self) -> Any:
+        if not self.segment.tile:
+            self._time()
+        else:
+            first = self.region.operators[self.segment.stages[0].operator]
+            self.slices = self.region.graph.tensors[first.output].shape[2] // self.segment.tile
+            with self.ib.for_range(0, self.slices, "slice") as slice_:
+                self.slice = slice_
+                self._time()
+        return self.ib.get()
+
+    def _time(self) -> None:
+        with self.ib.for_range(0, self.segment.extent[0], "row") as row:
+            if "pixels" not in self.segment.axes:
+                for stage in self.segment.stages:
+                    self._row_of(stage, row)
+                return
+            with self.ib.for_range(0, self.segment.extent[1], "pixel") as pixel:
+                for stage in self.segment.stages:
+                    self._due(stage, (row, pixel))
+
+    def _row_of(self, stage: Stage, time: Expr) -> None:
+        """A whole row of the stage, or the whole tensor where the segment has no rows."""
+        with self.ib.if_scope(self._is_due(stage, 0, time)):
+            with self.ib.for_range(0, stage.domain[1], "column") as column:
+                if "rows" in self.segment.axes:
+                    self._emit(stage, self._index(stage, 0, time), column)
+                else:
+                    with self.ib.for_range(0, stage.domain[0], "line") as line:
+                        self._emit(stage, line, column)
+
+    def _due(self, stage: Stage, time: tuple[Expr, Expr]) -> None:
+        with self.ib.if_scope(tir.all(self._is_due(stage, 0, time[0]), self._is_due(stage, 1, time[1]))):
+            self._emit(stage, self._index(stage, 0, time[0]), self._index(stage, 1, time[1]))
+
+    def _is_due(self, stage: Stage, axis: int, time: Expr) -> Expr:
+        if stage.stride[axis] == 0:
+            return tir.const(1, "bool")
+        since = time - stage.delay[axis]
+        due = tir.all(since >= 0, since < stage.stride[axis] * stage.domain[axis])
+        if stage.stride[axis] > 1:
+            due = tir.all(due, tir.truncmod(since, stage.stride[axis]) == 0)
+        return due
+
+    def _index(self, stage: Stage, axis: int, time: Expr) -> Expr:
+        return tir.truncdiv(time - stage.delay[axis], stage.stride[axis])
+
+    def _emit(self, stage: Stage, row: Expr, column: Expr) -> None:
+        op = self.region.operators[stage.operator]
+        emit_operator(self.ib, op, self._place(op), self._moment(op, stage, row, column))
+
+    def _moment(self, op: Operator, stage: Stage, row: Expr, column: Expr) -> Moment:
+        if closes(op, self.segment) and self.segment.tile:
+            return Moment(row, column, self.slice, self.slice == 0, self.slice == self.slices - 1)
+        if reduces(op, self.region.graph):
+            begins = tir.all(row == 0, column == 0)
+            ends = tir.all(row == stage.domain[0] - 1, column == stage.domain[1] - 1)
+            return Moment(row, column, self.slice, begins, ends)
+        return Moment(row, column, self.slice)
+
+    def _place(self, op: Operator) -> Place:
+        region, tile = self.region, self.segment.tile
+        tensor = region.graph.tensors[op.output]
+        sums = region.flat.get(sums_name(op.name))
+        sliced = {ring.tensor for ring in self.segment.rings} if tile else set()
+        base = self.slice * tile if tile else 0
+        read = 0 if isinstance(op, Convolution) and op.groups == 1 else base
+        written = 0 if closes(op, self.segment) else base
+        return Place(
+            inputs=tuple(region.store(self.ib, n, v, read) for n, v in zip(op.inputs, op.views, strict=True)),
+            output=region.store(self.ib, op.output, tensor.shape, written),
+            shape_out=tensor.shape,
+            dtype_out=tensor.dtype,
+            constants=self.constants,
+            scratch=self.scratch,
+            sums=None if sums is None else self.ib.buffer_ptr(sums),
+            slice_in=tile if op.inputs[0] in sliced else None,
+            slice_out=None if closes(op, self.segment) else tile,
+        )
