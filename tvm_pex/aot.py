@@ -1,0 +1,171 @@
+"""A Relay module to C sources: TVM's ahead-of-time build with the C interface, its workspace in a caller's arena.
+
+The entry point of the result is ``tvmgen_default_run(inputs, outputs, workspace_pools)``; ``workspace_pools->arena`` points
+to at least ``workspace_bytes`` bytes, aligned to ``ARENA_ALIGNMENT``. Constants stay in read-only data.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from tvm_pex._tvm import relay, tvm
+
+STOCK_PLANNERS = ("greedy_by_size", "greedy_by_conflicts", "hill_climb")
+ARENA_ALIGNMENT = 16
+POOL = "arena"
+MODULE = "default"
+SOURCES = "codegen/host/src"
+HEADERS = "codegen/host/include"
+RUNTIME_HEADERS = "runtime/include"
+
+_RUNTIME = Path(__file__).parent / "runtime" / "include"
+_CONSTANT = re.compile(r'^static const (\w+) __attribute__\(\(section\("\.rodata\.tvm"\)[^)]*\)\)\) \w+\[(\d+)\]', re.MULTILINE)
+
+
+class AotError(Exception):
+    """The module cannot become C that runs in an arena alone; the message says why."""
+
+
+@dataclass(frozen=True)
+class CPort:
+    """A model input or output: ``identifier`` is its member in ``struct tvmgen_default_inputs`` or ``_outputs``."""
+
+    name: str
+    identifier: str
+    shape: tuple[int, ...]
+    dtype: str
+
+    @property
+    def bytes(self) -> int:
+        return math.prod(self.shape) * int(np.dtype(self.dtype).itemsize)
+
+
+@dataclass(frozen=True)
+class CBuild:
+    """C text of a whole model.
+
+    ``files`` maps a path inside the archive (below ``codegen/host/src``, ``codegen/host/include``, ``runtime/include``) to
+    its text. ``workspace_bytes`` is what the code uses of the arena, model input and output not included;
+    ``constant_bytes`` what it keeps in read-only data. ``inputs`` and ``outputs`` are in the order of the C structs.
+    """
+
+    files: Mapping[str, str]
+    workspace_bytes: int
+    constant_bytes: int
+    inputs: tuple[CPort, ...]
+    outputs: tuple[CPort, ...]
+
+    @property
+    def has_arena(self) -> bool:
+        """False when the whole model needs no workspace: the entry point then has no third parameter."""
+        return self.workspace_bytes > 0
+
+    def write(self, folder: Path) -> None:
+        """Write all files below ``folder``, which is made when missing."""
+        for path, text in self.files.items():
+            target = folder / path
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.write_text(text)
+
+
+def build_c(
+    mod: Any,
+    *,
+    target: str = "c",
+    planner: str = "hill_climb",
+    instruments: Sequence[Any] = (),
+    disabled_pass: Sequence[str] = (),
+    config: Mapping[str, Any] | None = None,
+) -> CBuild:
+    """Build a Relay module (parameters bound) for ``target``, which is TVM's ``c`` with options.
+
+    ``planner`` is one of ``STOCK_PLANNERS`` or the name of a registered function ``tir.usmp.algo.<planner>``.
+    ``instruments`` see every pass run; ``config`` adds to the PassContext's. Raises ValueError for an unknown planner,
+    AotError for code that would ask for memory at run time, and whatever TVM raises.
+    """
+    host = tvm.target.Target(target, host="c")
+    settings = {"tir.usmp.enable": True, "tir.disable_vectorize": True, **_planner_config(planner), **(config or {})}
+    with tvm.transform.PassContext(
+        opt_level=3, config=settings, instruments=list(instruments), disabled_pass=list(disabled_pass)
+    ):
+        built = relay.build(
+            mod,
+            target=host,
+            executor=relay.backend.Executor("aot", {"unpacked-api": True, "interface-api": "c"}),
+            runtime=relay.backend.Runtime("crt"),
+            workspace_memory_pools=tvm.ir.memory_pools.WorkspaceMemoryPools(
+                [tvm.ir.memory_pools.WorkspacePoolInfo(POOL, [host])]
+            ),
+            mod_name=MODULE,
+        )
+    sources = [built.lib.get_source(), *(part.get_source() for part in built.lib.imported_modules)]
+    _check_no_allocation(sources)
+    meta = built.executor_codegen_metadata
+    inputs, outputs = _ports(mod["main"], meta)
+    workspace = sum(int(pool.allocated_size) for _, pool in meta.pool_inputs.items())
+    files = {f"{SOURCES}/{MODULE}_lib{index}.c": _clean(text) for index, text in enumerate(sources)}
+    files[f"{HEADERS}/tvmgen_{MODULE}.h"] = _interface_header(meta, workspace, inputs, outputs)
+    for path in sorted(_RUNTIME.rglob("*.h")):
+        files[f"{RUNTIME_HEADERS}/{path.relative_to(_RUNTIME).as_posix()}"] = path.read_text()
+    return CBuild(files, workspace, _constant_bytes(sources), inputs, outputs)
+
+
+def _planner_config(planner: str) -> dict[str, str]:
+    if tvm.get_global_func(f"tir.usmp.algo.{planner}", allow_missing=True) is None:
+        raise ValueError(f"no USMP planner is registered as tir.usmp.algo.{planner}")
+    return {"tir.usmp.algorithm" if planner in STOCK_PLANNERS else "tir.usmp.custom_algorithm": planner}
+
+
+def _ports(main: Any, meta: Any) -> tuple[tuple[CPort, ...], tuple[CPort, ...]]:
+    def port(name: str, identifier: str, kind: Any) -> CPort:
+        return CPort(name, identifier, tuple(int(extent) for extent in kind.shape), str(kind.dtype))
+
+    names = [str(parameter.name_hint) for parameter in main.params]
+    inputs = tuple(map(port, names, (str(var.name) for var in meta.inputs), meta.input_tensor_types))
+    outputs = tuple(port(str(name), str(name), kind) for name, kind in zip(meta.outputs, meta.output_tensor_types))
+    return inputs, outputs
+
+
+def _interface_header(meta: Any, workspace: int, inputs: Sequence[CPort], outputs: Sequence[CPort]) -> str:
+    def sizes(ports: Sequence[CPort]) -> dict[str, Any]:
+        return {port.identifier: tvm.tir.IntImm("int32", port.bytes) for port in ports}
+
+    create = tvm.get_global_func("runtime.InterfaceCCreate")
+    header = create(
+        MODULE,
+        [port.identifier for port in inputs],
+        [port.identifier for port in outputs],
+        [pool for _, pool in meta.pool_inputs.items()],
+        meta.io_pool_allocations,
+        meta.devices,
+        workspace,
+        sizes(inputs),
+        sizes(outputs),
+    )
+    return str(header.get_source())
+
+
+def _check_no_allocation(sources: Sequence[str]) -> None:
+    for text in sources:
+        at = text.find("= TVMBackendAllocWorkspace(")
+        if at >= 0:
+            heads = re.findall(r"^TVM_DLL \w+ (\w+)\(.*\{$", text[:at], re.MULTILINE)
+            where = heads[-1] if heads else "the generated code"
+            raise AotError(f"{where} asks for memory at run time, outside the arena")
+
+
+def _constant_bytes(sources: Sequence[str]) -> int:
+    found = (match for text in sources for match in _CONSTANT.finditer(text))
+    return sum(int(match[2]) * np.dtype(match[1].removesuffix("_t")).itemsize for match in found)
+
+
+def _clean(source: str) -> str:
+    """TVM's entry source ends in a stray semicolon, which a pedantic C compiler refuses."""
+    return source.removesuffix(";")

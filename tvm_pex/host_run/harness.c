@@ -1,0 +1,168 @@
+/* Runs a network many times in one process, in an arena between guard zones.
+ *
+ * usage: harness INPUT OUTPUT ARENA_BYTES GUARD_BYTES PORT...
+ *
+ * One PORT for each member of the inputs struct, then one for each of the outputs struct: BYTES:OFFSET, where OFFSET is
+ * the place in the arena, or - for a buffer of its own outside. INPUT holds all inputs of run 0, then of run 1, ...;
+ * OUTPUT gets the outputs in the same way. On standard output, one line for each thing that went wrong:
+ *
+ *   guard RUN BLOCK POSITION   a byte outside a block was written; BLOCK is arena, input<k> or output<k>, POSITION is
+ *                              relative to the block's first byte
+ *   status RUN VALUE           the network returned VALUE instead of 0; the outputs of that run are not to be trusted
+ *
+ * Before each run every byte that the network may write is filled with bytes that differ from run to run, so that a value
+ * used before it was written shows up as a wrong output.
+ *
+ * Compile with -DPORTS_IN=n -DPORTS_OUT=n -DHAS_ARENA=0|1.
+ */
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <tvmgen_default.h>
+
+#if defined(__SANITIZE_ADDRESS__)
+#include <sanitizer/asan_interface.h>
+#else
+#define ASAN_POISON_MEMORY_REGION(address, size) ((void)(address), (void)(size))
+#define ASAN_UNPOISON_MEMORY_REGION(address, size) ((void)(address), (void)(size))
+#endif
+
+enum { PORTS = PORTS_IN + PORTS_OUT, ALIGNMENT = 64, GUARD_BYTE = 0xC3 };
+
+/* A block of bytes between two guard zones. */
+struct block {
+  void* raw; /* as allocated */
+  uint8_t* bytes;
+  size_t size;
+  size_t guard;
+  char name[16];
+};
+
+struct port {
+  uint8_t* bytes;
+  size_t size;
+  int outside; /* index of the block of its own, -1 in the arena */
+};
+
+static void fail(const char* what) {
+  fprintf(stderr, "harness: %s\n", what);
+  exit(2);
+}
+
+static struct block make_block(size_t size, size_t guard) {
+  /* Aligned by hand, not by aligned_alloc, so that nothing lies between the block's last byte and its guard. */
+  uint8_t* raw = malloc(size + 2 * guard + ALIGNMENT);
+  if (!raw) fail("out of memory");
+  uintptr_t first = (uintptr_t)raw + guard;
+  struct block block = {raw, raw + guard + (ALIGNMENT - first % ALIGNMENT) % ALIGNMENT, size, guard, ""};
+  memset(block.bytes - guard, GUARD_BYTE, guard);
+  memset(block.bytes + size, GUARD_BYTE, guard);
+  ASAN_POISON_MEMORY_REGION(block.bytes - guard, guard);
+  ASAN_POISON_MEMORY_REGION(block.bytes + size, guard);
+  return block;
+}
+
+/* Reports the written guard byte nearest to the block on either side, and repairs the guards for the next run. */
+static void check_guards(const struct block* block, int run) {
+  uint8_t* low = block->bytes - block->guard;
+  uint8_t* high = block->bytes + block->size;
+  ASAN_UNPOISON_MEMORY_REGION(low, block->guard);
+  ASAN_UNPOISON_MEMORY_REGION(high, block->guard);
+  for (size_t k = 1; k <= block->guard; k++)
+    if (block->bytes[-(ptrdiff_t)k] != GUARD_BYTE) {
+      printf("guard %d %s %ld\n", run, block->name, -(long)k);
+      break;
+    }
+  for (size_t k = 0; k < block->guard; k++)
+    if (high[k] != GUARD_BYTE) {
+      printf("guard %d %s %lu\n", run, block->name, (unsigned long)(block->size + k));
+      break;
+    }
+  memset(low, GUARD_BYTE, block->guard);
+  memset(high, GUARD_BYTE, block->guard);
+  ASAN_POISON_MEMORY_REGION(low, block->guard);
+  ASAN_POISON_MEMORY_REGION(high, block->guard);
+}
+
+static void poison(const struct block* block, uint32_t seed) {
+  for (size_t k = 0; k < block->size; k++) {
+    seed = seed * 1664525u + 1013904223u;
+    block->bytes[k] = (uint8_t)(seed >> 24);
+  }
+}
+
+/* The structs are one pointer for each port; an array of negative size does not compile. */
+typedef char inputs_are_pointers[sizeof(struct tvmgen_default_inputs) == PORTS_IN * sizeof(void*) ? 1 : -1];
+typedef char outputs_are_pointers[sizeof(struct tvmgen_default_outputs) == PORTS_OUT * sizeof(void*) ? 1 : -1];
+
+static int32_t run_network(void** pointers, uint8_t* arena) {
+  struct tvmgen_default_inputs inputs;
+  struct tvmgen_default_outputs outputs;
+  memcpy(&inputs, pointers, sizeof inputs);
+  memcpy(&outputs, pointers + PORTS_IN, sizeof outputs);
+#if HAS_ARENA
+  struct tvmgen_default_workspace_pools pools = {arena};
+  return tvmgen_default_run(&inputs, &outputs, &pools);
+#else
+  (void)arena;
+  return tvmgen_default_run(&inputs, &outputs);
+#endif
+}
+
+int main(int argc, char** argv) {
+  if (argc != 5 + PORTS) fail("wrong number of arguments");
+  FILE* input = fopen(argv[1], "rb");
+  FILE* output = fopen(argv[2], "wb");
+  if (!input || !output) fail("cannot open the input or output file");
+  size_t guard = strtoul(argv[4], NULL, 10);
+
+  struct block blocks[1 + PORTS];
+  int block_count = 1;
+  blocks[0] = make_block(strtoul(argv[3], NULL, 10), guard);
+  strcpy(blocks[0].name, "arena");
+
+  struct port ports[PORTS];
+  void* pointers[PORTS];
+  for (int k = 0; k < PORTS; k++) {
+    char* rest;
+    ports[k].size = strtoul(argv[5 + k], &rest, 10);
+    if (*rest != ':') fail("a port is BYTES:OFFSET");
+    ports[k].outside = -1;
+    if (rest[1] == '-') {
+      struct block block = make_block(ports[k].size, guard);
+      snprintf(block.name, sizeof block.name, k < PORTS_IN ? "input%d" : "output%d", k < PORTS_IN ? k : k - PORTS_IN);
+      ports[k].outside = block_count;
+      ports[k].bytes = block.bytes;
+      blocks[block_count++] = block;
+    } else {
+      size_t offset = strtoul(rest + 1, NULL, 10);
+      if (offset > blocks[0].size || ports[k].size > blocks[0].size - offset) fail("a port lies outside the arena");
+      ports[k].bytes = blocks[0].bytes + offset;
+    }
+    pointers[k] = ports[k].bytes;
+  }
+
+  for (int run = 0;; run++) {
+    for (int k = 0; k < block_count; k++) poison(&blocks[k], (uint32_t)run * 31u + (uint32_t)k);
+    for (int k = 0; k < PORTS_IN; k++)
+      if (fread(ports[k].bytes, 1, ports[k].size, input) != ports[k].size) {
+        if (k) fail("the input file ends in the middle of a run");
+        goto done;
+      }
+    int32_t status = run_network(pointers, blocks[0].bytes);
+    if (status) printf("status %d %ld\n", run, (long)status);
+    for (int k = 0; k < block_count; k++) check_guards(&blocks[k], run);
+    fflush(stdout);
+    for (int k = PORTS_IN; k < PORTS; k++)
+      if (fwrite(ports[k].bytes, 1, ports[k].size, output) != ports[k].size) fail("cannot write the output file");
+  }
+
+done:
+  for (int k = 0; k < block_count; k++) free(blocks[k].raw);
+  fclose(input);
+  if (fclose(output)) fail("cannot write the output file");
+  return 0;
+}
