@@ -1,0 +1,63 @@
+"""The integers that stand for a ratio of two quantisation scales, exactly as stock TVM chooses them. Pure.
+
+TVM multiplies a 32-bit value v by ``scale_in / scale_out`` as ``floor((v * multiplier + 2**(shift - 1)) / 2**shift)``,
+with ``multiplier`` in [2**30, 2**31) (or 0) and ``shift = 31 - exponent``, both from ``frexp`` of the ratio.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+import numpy as np
+
+_HALF = 1 << 30
+LARGEST_SHIFT = 62
+"""From 63 on every 32-bit value rescales to 0, because ``|v * multiplier| < 2**62``."""
+
+
+class FixedPoint(NamedTuple):
+    """``shift`` is 0 (then nothing is rounded) or in 1..62; ``undefined``: stock TVM's C for it has no defined value."""
+
+    multiplier: int
+    shift: int
+    undefined: bool = False
+
+
+IDENTITY = FixedPoint(1, 0)
+ONE = FixedPoint(_HALF, 30)
+"""The same value as IDENTITY, for arrays whose reader wants a shift of at least 1."""
+ZERO = FixedPoint(0, 1)
+
+
+def fixed_point(scale_in: float, scale_out: float, *, per_channel: bool) -> FixedPoint:
+    """The multiplier and shift of a requantise from ``scale_in`` to ``scale_out``, which are float32 values.
+
+    ``per_channel`` says which of TVM's two code paths it is: they differ only in where their shifts are undefined.
+    Raises ValueError for scales that are not positive numbers, and for ratios of 2**31 and more.
+    """
+    if not (0 <= scale_in < math.inf and 0 < scale_out < math.inf):
+        raise ValueError(f"scales {scale_in} and {scale_out} are not positive numbers")
+    if scale_in == scale_out:
+        return ONE if per_channel else IDENTITY
+    multiplier, shift = _significand_and_shift(float(np.float32(scale_in)) / float(np.float32(scale_out)))
+    if shift < 1:
+        raise ValueError(f"scale ratio {scale_in / scale_out} is 2**31 or more")
+    if multiplier == 0:
+        return ZERO
+    # One scale for the whole tensor that is a power of two becomes a shift of the 32-bit value itself, by shift - 30.
+    widest = 61 if multiplier == _HALF and not per_channel else 63
+    if shift > LARGEST_SHIFT or shift > widest:
+        return FixedPoint(*ZERO[:2], undefined=shift > widest)
+    return FixedPoint(multiplier, shift)
+
+
+def _significand_and_shift(ratio: float) -> tuple[int, int]:
+    """TVM's GetFixedPointMultiplierShift, with the total right shift in place of the exponent."""
+    if ratio == 0:
+        return 0, 31
+    fraction, exponent = math.frexp(ratio)
+    significand = math.floor(fraction * 2**31 + 0.5)
+    if significand == 1 << 31:
+        significand, exponent = _HALF, exponent + 1
+    return significand, 31 - exponent

@@ -1,0 +1,112 @@
+"""A Claim is what the reader of one Relay operator answers; here too is what several such readers need."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+from tvm import relay
+
+from tvm_pex.fixed_point import fixed_point
+from tvm_pex.graph import Operator, Pair, Rescale, Shape
+from tvm_pex.relay_values import (
+    Array,
+    Unsupported,
+    byte_dtype,
+    dtype_range,
+    image_shape,
+    integer,
+    op_name,
+    require,
+    scalar,
+)
+
+Readers = Mapping[relay.Expr, int]
+"""For each expression, by how many arguments and results it is read."""
+
+NAMELESS = ""
+"""Stands for names in a Claim's operator."""
+
+
+@dataclass(frozen=True)
+class Claim:
+    """An operator that Pex can own, without names yet: of kind ``kind``, reading ``inputs``, writing ``shape``.
+
+    ``constants`` hold what the operator's fields of the same name will name; ``undefined_shifts`` counts the channels
+    whose rescale stock TVM leaves undefined.
+    """
+
+    kind: str
+    operator: Operator
+    inputs: tuple[relay.Expr, ...]
+    shape: Shape
+    dtype: str
+    constants: Mapping[str, Array] = field(default_factory=dict)
+    undefined_shifts: int = 0
+
+
+def requantise_arguments(
+    call: relay.Call,
+) -> tuple[relay.Expr, relay.Expr, relay.Expr, relay.Expr, relay.Expr]:
+    """(data, scale in, zero in, scale out, zero out) of a qnn.requantize that rounds as Pex does."""
+    require(str(call.attrs.rounding) in ("None", "UPWARD"), f"its rounding is {call.attrs.rounding}")
+    require(str(call.attrs.compute_dtype) in ("None", "int64"), f"it computes in {call.attrs.compute_dtype}")
+    data, scale_in, zero_in, scale_out, zero_out = call.args
+    return data, scale_in, zero_in, scale_out, zero_out
+
+
+def used_once(expr: relay.Expr, readers: Readers) -> relay.Expr:
+    """``expr``, which must have one reader, because fusing it into that one would compute it again for the others."""
+    require(readers[expr] == 1, f"its {op_name(expr)} is read by another operator too")
+    return expr
+
+
+def strip_pads(data: relay.Expr, legal: Callable[[int], bool]) -> tuple[relay.Expr, Pair]:
+    """Looks through each nn.pad whose value is ``legal``: what they pad, and by how many (rows, columns) before it."""
+    rows = columns = 0
+    while op_name(data) == "nn.pad":
+        try:
+            before, value = pad_attributes(data)
+        except Unsupported:
+            break
+        if not legal(value):
+            break
+        data, rows, columns = data.args[0], rows + before[0], columns + before[1]
+    return data, (rows, columns)
+
+
+def tensor_rescale(
+    scale_in: relay.Expr, zero_in: relay.Expr, scale_out: relay.Expr, zero_out: relay.Expr
+) -> tuple[Rescale, int]:
+    """One scale for a whole tensor, and 1 if stock TVM leaves its shift undefined."""
+    scales = scalar(scale_in, "input scale"), scalar(scale_out, "output scale")
+    try:
+        fixed = fixed_point(*scales, per_channel=False)
+    except ValueError as error:
+        raise Unsupported(str(error)) from error
+    zeros = integer(zero_in, "input zero point"), integer(zero_out, "output zero point")
+    return Rescale(fixed.multiplier, fixed.shift, *zeros), int(fixed.undefined)
+
+
+def pad_attributes(call: relay.Call) -> tuple[Pair, int]:
+    """The rows and columns before the tensor, and the value, of an nn.pad that touches rows and columns only."""
+    require(str(call.attrs.pad_mode) == "constant", f"its pad_mode is {call.attrs.pad_mode}")
+    low, high = dtype_range(byte_dtype(call))
+    value = integer(call.args[1], "pad value")
+    require(low <= value <= high, f"its pad value {value} does not fit its type")
+    image_shape(call)
+    widths = [[int(n) for n in width] for width in call.attrs.pad_width]
+    require(not any(widths[0] + widths[3]), "it pads the batch or the channels")
+    return (widths[1][0], widths[2][0]), value
+
+
+def pair(values: list[int] | tuple[int, ...]) -> Pair:
+    """(rows, columns) of a Relay attribute with two values."""
+    rows, columns = (int(v) for v in values)
+    return rows, columns
+
+
+def sides(padding: list[int] | tuple[int, ...]) -> tuple[int, ...]:
+    """(top, left, bottom, right) of a Relay padding with one, two or four values."""
+    values = tuple(int(v) for v in padding)
+    return {1: values * 4, 2: values * 2}.get(len(values), values)

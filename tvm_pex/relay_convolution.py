@@ -1,0 +1,172 @@
+"""Reads qnn.conv2d and qnn.dense, with their bias and requantise, as Convolutions."""
+
+from __future__ import annotations
+
+import numpy as np
+from tvm import relay
+
+from tvm_pex.fixed_point import fixed_point
+from tvm_pex.graph import Convolution, Shape, Window
+from tvm_pex.relay_claim import (
+    NAMELESS,
+    Claim,
+    Readers,
+    pair,
+    requantise_arguments,
+    sides,
+    strip_pads,
+    used_once,
+)
+from tvm_pex.relay_values import (
+    Array,
+    Unsupported,
+    byte_dtype,
+    constant,
+    dtype_range,
+    graph_shape,
+    image_shape,
+    integer,
+    op_name,
+    require,
+    scalar,
+    static_shape,
+    strip_views,
+)
+
+SUMS = ("nn.bias_add", "qnn.conv2d", "qnn.dense")
+"""What a requantise that ends a convolution reads."""
+
+
+def read_convolution(call: relay.Call, readers: Readers) -> Claim:
+    """qnn.requantize ([nn.bias_add] (qnn.conv2d or qnn.dense)) -> Convolution. Raises Unsupported."""
+    sums = used_once(requantise_arguments(call)[0], readers)
+    bias = None
+    if op_name(sums) == "nn.bias_add":
+        require(int(sums.attrs.axis) in (-1, len(static_shape(sums)) - 1), "its bias is not per channel")
+        bias = constant(sums.args[1], "bias").astype(np.int64)
+        sums = used_once(sums.args[0], readers)
+    require(
+        op_name(sums) in ("qnn.conv2d", "qnn.dense"), f"its bias is added to {op_name(sums) or 'an input'}"
+    )
+    require(str(sums.attrs.out_dtype) == "int32", f"its sums are {sums.attrs.out_dtype}, not int32")
+    zero_in = integer(sums.args[2], "input zero point")
+    if op_name(sums) == "qnn.dense":
+        data, view, window, groups, weights = _read_dense(sums)
+    else:
+        data, view, window, groups, weights = _read_conv2d(sums, zero_in)
+    zero_weight = _kernel_zero_point(sums.args[3])
+    low_in, high_in = dtype_range(byte_dtype(data))
+    farthest = max(zero_in - low_in, high_in - zero_in)
+    largest = farthest * np.abs(weights.astype(np.int64) - zero_weight).sum(axis=(0, 1, 2))
+    scales, undefined = _scales(call, weights.shape[3], bias, largest)
+    low, high = dtype_range(byte_dtype(call))
+    zero_out = integer(call.args[4], "output zero point")
+    operator = Convolution(
+        NAMELESS,
+        (),
+        (view,),
+        NAMELESS,
+        window,
+        groups,
+        NAMELESS,
+        NAMELESS,
+        zero_in,
+        zero_weight,
+        zero_out,
+        low,
+        high,
+    )
+    kind = (
+        "dense"
+        if op_name(sums) == "qnn.dense"
+        else "depthwise"
+        if groups > 1 and groups == view[2]
+        else "conv"
+    )
+    constants = {"weights": weights, "scales": scales}
+    return Claim(kind, operator, (data,), graph_shape(call), byte_dtype(call), constants, undefined)
+
+
+def _read_conv2d(conv: relay.Call, zero_in: int) -> tuple[relay.Expr, Shape, Window, int, Array]:
+    """The padded source, its view, the window, the groups and the weights as (h, w, channels in / groups, out)."""
+    attrs = conv.attrs
+    require(str(attrs.data_layout) == "NHWC", f"its layout is {attrs.data_layout}, not NHWC")
+    require(str(attrs.out_layout) in ("", "NHWC"), f"its output layout is {attrs.out_layout}")
+    data, pad = strip_pads(conv.args[0], lambda value: value == zero_in)
+    view, groups = image_shape(data), int(attrs.groups)
+    weights, layout = constant(conv.args[1], "weights"), str(attrs.kernel_layout)
+    if layout == "HWOI":
+        require(groups == view[2] == weights.shape[2], "it is grouped in layout HWOI, but not depthwise")
+        weights = weights.reshape(*weights.shape[:2], 1, -1)
+    else:
+        require(layout == "HWIO", f"its kernel layout is {layout}")
+    require(weights.dtype in (np.int8, np.uint8), f"its weights are {weights.dtype}")
+    require(weights.shape[2] * groups == view[2], f"its {groups} groups do not fit {view[2]} channels")
+    own = sides(attrs.padding)
+    window = Window(
+        kernel=(weights.shape[0], weights.shape[1]),
+        stride=pair(attrs.strides),
+        dilation=pair(attrs.dilation),
+        pad=(own[0] + pad[0], own[1] + pad[1]),
+    )
+    return data, view, window, groups, weights
+
+
+def _read_dense(dense: relay.Call) -> tuple[relay.Expr, Shape, Window, int, Array]:
+    """As _read_conv2d: a 1x1 window over (1, 1, n), or over the whole (h, w, c) tensor that was flattened."""
+    data = dense.args[0]
+    shape = static_shape(data)
+    require(len(shape) == 2, f"its input has {len(shape)} dimensions, not two")
+    view = graph_shape(data)
+    weights = constant(dense.args[1], "weights")
+    require(weights.dtype in (np.int8, np.uint8), f"its weights are {weights.dtype}")
+    source = strip_views(data)
+    if (
+        isinstance(source, relay.Call)
+        and len(static_shape(source)) in (3, 4)
+        and static_shape(source)[0] == 1
+    ):
+        view = graph_shape(source)
+    height, width, channels = view
+    weights = weights.reshape(-1, height, width, channels).transpose(1, 2, 3, 0)
+    return data, view, Window(kernel=(height, width)), 1, np.ascontiguousarray(weights)
+
+
+def _kernel_zero_point(expr: relay.Expr) -> int:
+    values = np.unique(constant(expr, "kernel zero point"))
+    require(values.size == 1, "its kernel zero point differs between channels")
+    return int(values[0])
+
+
+def _scales(call: relay.Call, channels: int, bias: Array | None, largest: Array) -> tuple[Array, int]:
+    """Rows of (bias, multiplier, shift), and how many shifts are undefined in stock TVM.
+
+    ``largest`` bounds each channel's sums without the bias. What could leave 32 bits is refused: TVM would wrap.
+    """
+    _, scale_in, zero_in, scale_out, _ = requantise_arguments(call)
+    scales = constant(scale_in, "requantise scale")
+    per_channel = scales.ndim > 0
+    if per_channel:
+        last = len(static_shape(call)) - 1
+        require(scales.size in (1, channels), f"it has {scales.size} scales for {channels} channels")
+        require(int(call.attrs.axis) in (-1, last), f"its scales are along axis {call.attrs.axis}")
+    out = scalar(scale_out, "output scale")
+    try:
+        fixed = [
+            fixed_point(float(s), out, per_channel=per_channel) for s in np.broadcast_to(scales, (channels,))
+        ]
+    except ValueError as error:
+        raise Unsupported(str(error)) from error
+    offset = (np.zeros(channels, np.int64) if bias is None else bias) - integer(
+        zero_in, "requantise zero point"
+    )
+    rows = np.stack([offset, [f.multiplier for f in fixed], [f.shift for f in fixed]], axis=1)
+    _check_32_bits(rows, largest)
+    return rows.astype(np.int32), sum(f.undefined for f in fixed)
+
+
+def _check_32_bits(rows: Array, largest: Array) -> None:
+    """Near-dead channels have biases of 2**30: the sums must still fit, and what they are rescaled to."""
+    bound = largest + np.abs(rows[:, 0])
+    scaled = bound * np.ldexp(rows[:, 1].astype(float), -rows[:, 2])
+    require(bool((bound < 2**31).all() and (scaled < 2**30).all()), "its sums may not fit 32 bits")

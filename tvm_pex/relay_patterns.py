@@ -1,0 +1,152 @@
+"""One reader for each Relay operator that can end one of Pex's: pools, additions, requantises, clips and pads.
+
+A reader looks at a call and what lies directly under it, and answers with a Claim, or raises Unsupported.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+
+from tvm import relay
+
+from tvm_pex.graph import Add, Operator, Pad, Pair, Rescale, Window
+from tvm_pex.relay_claim import NAMELESS, Claim, Readers, pad_attributes, requantise_arguments, tensor_rescale
+from tvm_pex.relay_convolution import SUMS, read_convolution
+from tvm_pex.relay_pool import AVERAGES, read_average, read_max_pool
+from tvm_pex.relay_values import (
+    Unsupported,
+    byte_dtype,
+    dtype_range,
+    graph_shape,
+    image_shape,
+    op_name,
+    require,
+    static_shape,
+    strip_views,
+)
+
+
+def read_call(call: relay.Call, readers: Readers) -> Claim:
+    """What Pex would run in place of ``call``. Raises Unsupported with the reason if it must stay with TVM."""
+    reader = _READERS.get(op_name(call))
+    if reader is None:
+        raise Unsupported(_why_not(call))
+    return reader(call, readers)
+
+
+def _read_requantise(call: relay.Call, readers: Readers) -> Claim:
+    source = requantise_arguments(call)[0]
+    if op_name(source) in SUMS:
+        return read_convolution(call, readers)
+    if op_name(source) in AVERAGES:
+        return read_average(call, readers)
+    return _read_lone_requantise(call)
+
+
+def _read_cast(call: relay.Call, readers: Readers) -> Claim:
+    require(op_name(call.args[0]) in AVERAGES, _why_not(call))
+    return read_average(call, readers)
+
+
+def _read_lone_requantise(call: relay.Call) -> Claim:
+    data = call.args[0]
+    byte_dtype(data)
+    rescale, undefined = tensor_rescale(*call.args[1:])
+    return _elementwise("add", call, (data,), (rescale,), undefined)
+
+
+def _read_add(call: relay.Call, readers: Readers) -> Claim:
+    del readers
+    left, right, *parameters = call.args
+    for operand in (left, right):
+        require(not isinstance(operand, relay.Constant), "one of its operands is a constant")
+    same = static_shape(left) == static_shape(right) == static_shape(call)
+    require(same, f"its operands' shapes differ: {static_shape(left)} and {static_shape(right)}")
+    out = parameters[4:6]
+    of_left, undefined_left = tensor_rescale(*parameters[0:2], *out)
+    of_right, undefined_right = tensor_rescale(*parameters[2:4], *out)
+    undefined = undefined_left + undefined_right
+    return _elementwise("add", call, (left, right), (of_left, of_right), undefined)
+
+
+def _read_clip(call: relay.Call, readers: Readers) -> Claim:
+    """A clip belongs to the operator under it; one whose operator has other readers, or is an input, stands alone."""
+    low, high = _clip_bounds(call)
+    source = call.args[0]
+    under = strip_views(source)
+    if isinstance(under, relay.Call):
+        claim = read_call(under, readers)  # when TVM keeps what lies under it, TVM keeps the clip
+        if under is source and readers[source] == 1 and not isinstance(claim.operator, Pad):
+            return dataclasses.replace(claim, operator=_clipped(claim.operator, low, high))
+    claim = _elementwise("add", call, (source,), (Rescale(1, 0, 0, 0),), 0)
+    return dataclasses.replace(claim, kind="clip", operator=_clipped(claim.operator, low, high))
+
+
+def _clip_bounds(call: relay.Call) -> Pair:
+    lowest, highest = dtype_range(byte_dtype(call))
+    if op_name(call) == "nn.relu":
+        return max(lowest, 0), highest
+    bounds = float(call.attrs.a_min), float(call.attrs.a_max)
+    require(all(b.is_integer() for b in bounds), f"its bounds {bounds} are not integers")
+    require(lowest <= bounds[0] <= bounds[1] <= highest, f"its bounds {bounds} do not fit its type")
+    return int(bounds[0]), int(bounds[1])
+
+
+def _clipped(operator: Operator, low: int, high: int) -> Operator:
+    """``operator`` followed by a clip to low..high."""
+    assert not isinstance(operator, Pad)
+    bounds = {"low": min(max(operator.low, low), high), "high": max(min(operator.high, high), low)}
+    return dataclasses.replace(operator, **bounds)
+
+
+def _elementwise(
+    kind: str, call: relay.Call, inputs: tuple[relay.Expr, ...], rescales: tuple[Rescale, ...], undefined: int
+) -> Claim:
+    views = tuple(graph_shape(data) for data in inputs)
+    dtype = byte_dtype(call)
+    operator = Add(NAMELESS, (), views, NAMELESS, rescales, *dtype_range(dtype))
+    return Claim(kind, operator, inputs, graph_shape(call), dtype, undefined_shifts=undefined)
+
+
+def _read_pad(call: relay.Call, readers: Readers) -> Claim:
+    del readers
+    before, value = pad_attributes(call)
+    data = call.args[0]
+    operator = Pad(NAMELESS, (), (image_shape(data),), NAMELESS, Window(pad=before), value)
+    return Claim("pad", operator, (data,), image_shape(call), byte_dtype(call))
+
+
+def _why_not(call: relay.Call) -> str:
+    """The reason for operators that no reader takes."""
+    name = op_name(call)
+    if not name:
+        return "it calls a function"
+    if name in _REASONS:
+        return _REASONS[name]
+    dtypes = {str(e.checked_type.dtype) for e in (call, *call.args) if hasattr(e.checked_type, "dtype")}
+    floats = sorted(d for d in dtypes if d.startswith(("float", "bfloat")))
+    return f"it works on {floats[0]}" if floats else f"Pex has no operator for {name}"
+
+
+_REASONS = {
+    "nn.softmax": "softmax needs its whole input at once",
+    "nn.log_softmax": "softmax needs its whole input at once",
+    "transpose": "it moves every byte to another place",
+    "layout_transform": "it moves every byte to another place",
+    "qnn.quantize": "it reads float32",
+    "qnn.dequantize": "it writes float32",
+    "qnn.conv2d": "its sums are not requantised to 8 bits",
+    "qnn.dense": "its sums are not requantised to 8 bits",
+    "cast": "it is not the end of an average pool",
+}
+
+_READERS: dict[str, Callable[[relay.Call, Readers], Claim]] = {
+    "qnn.requantize": _read_requantise,
+    "qnn.add": _read_add,
+    "clip": _read_clip,
+    "nn.relu": _read_clip,
+    "nn.max_pool2d": read_max_pool,
+    "cast": _read_cast,
+    "nn.pad": _read_pad,
+}

@@ -1,0 +1,244 @@
+"""Reads a Relay function: which of its operators Pex can own, and why the others stay with TVM. Relay in, Graph out."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections import Counter
+from dataclasses import dataclass, field
+
+from tvm import relay
+
+from tvm_pex.graph import Convolution, Graph, Operator, Shape, Tensor
+from tvm_pex.relay_claim import Claim
+from tvm_pex.relay_patterns import read_call
+from tvm_pex.relay_values import (
+    Unsupported,
+    graph_shape,
+    is_view,
+    op_name,
+    require,
+    static_shape,
+    strip_views,
+)
+
+
+@dataclass(frozen=True)
+class Refusal:
+    """A Relay call that stays with TVM ("nn.softmax#3"), and the reason as a user understands it."""
+
+    operator: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What ``read_function`` found.
+
+    ``graph``: the operators that Pex can own. Its inputs come from outside (network inputs, results of stock calls);
+    its outputs are read outside (by the function's result or by stock calls).
+    ``expressions``: for each tensor, the expression of the function whose value it is.
+    ``uses``: (tensor, expression) for each expression through which an owned tensor is read outside: the tensor's own,
+    or a reshape of it.
+    ``undefined_shift_channels``: channels whose requantise shifts too far for stock TVM's C to be defined; here they
+    are what the mathematics says, zero.
+    """
+
+    graph: Graph
+    expressions: dict[str, relay.Expr]
+    uses: tuple[tuple[str, relay.Expr], ...]
+    refused: tuple[Refusal, ...]
+    undefined_shift_channels: int
+
+
+@dataclass
+class _Split:
+    """Who runs what: claimed by Pex (in topological order), left to TVM for a reason, read by what is left to TVM."""
+
+    claims: dict[relay.Expr, Claim] = field(default_factory=dict)
+    reasons: dict[relay.Expr, str] = field(default_factory=dict)
+    outside: dict[relay.Expr, None] = field(default_factory=dict)
+
+
+def read_function(func: relay.Function) -> Reading:
+    """Reads a type-checked function whose parameters are bound as constants; what it cannot own is refused.
+
+    Raises ValueError if the function is not type-checked.
+    """
+    nodes, sealed = _topological(func.body)
+    try:
+        func.body.checked_type  # noqa: B018
+    except ValueError as error:
+        raise ValueError("run relay.transform.InferType first: the function has no types") from error
+    split = _split(nodes, sealed, func.body)
+    stock = _stock_names(nodes, split)
+    names = _tensor_names(func, split, stock)
+    uses = tuple(
+        (names[strip_views(e)], e) for e in nodes if e in split.outside and strip_views(e) in split.claims
+    )
+    view = "it reshapes what stays with TVM"
+    return Reading(
+        graph=_graph(split.claims, names, {name for name, _ in uses}),
+        expressions={name: expr for expr, name in names.items()},
+        uses=uses,
+        refused=tuple(Refusal(name, split.reasons.get(expr, view)) for expr, name in stock.items()),
+        undefined_shift_channels=sum(claim.undefined_shifts for claim in split.claims.values()),
+    )
+
+
+def _topological(body: relay.Expr) -> tuple[list[relay.Expr], set[relay.Expr]]:
+    """Every expression under ``body``, operands first, and those inside functions or control flow, which are sealed."""
+    order: dict[relay.Expr, None] = {}
+    sealed: set[relay.Expr] = set()
+    stack = [(body, False)]
+    while stack:
+        expr, operands_done = stack.pop()
+        if expr in order:
+            continue
+        operands = _operands(expr)
+        if operands_done or not operands:
+            order[expr] = None
+            if _is_sealed(expr):
+                relay.analysis.post_order_visit(expr, sealed.add)
+        else:
+            stack.append((expr, True))
+            stack.extend((operand, False) for operand in reversed(operands))
+    return list(order), sealed
+
+
+def _operands(expr: relay.Expr) -> list[relay.Expr]:
+    """What ``expr`` reads, as far as Pex follows it."""
+    if isinstance(expr, relay.Call):
+        return list(expr.args) + ([] if op_name(expr) else [expr.op])
+    if isinstance(expr, relay.Tuple):
+        return list(expr.fields)
+    return [expr.tuple_value] if isinstance(expr, relay.TupleGetItem) else []
+
+
+def _is_sealed(expr: relay.Expr) -> bool:
+    """True for functions, let bindings, conditions, references: Pex neither enters them nor owns what they read."""
+    followed = (relay.Call, relay.Tuple, relay.TupleGetItem, relay.Var, relay.Constant, relay.GlobalVar)
+    return not isinstance(expr, followed) and not hasattr(expr, "op_type")
+
+
+def _split(nodes: list[relay.Expr], sealed: set[relay.Expr], body: relay.Expr) -> _Split:
+    """Walks from the results to the inputs, so that what a claimed operator absorbs is never asked for itself."""
+    readers = Counter(operand for expr in nodes for operand in _operands(expr))
+    readers[body] += 1
+    found, inherited = (
+        _Split(outside={body: None}),
+        dict.fromkeys(sealed, "it is inside control flow or a function"),
+    )
+    wanted = {body}
+    for expr in reversed(nodes):
+        if expr not in wanted:
+            continue
+        if is_view(expr) and expr not in sealed:
+            wanted.add(strip_views(expr))
+            continue
+        try:
+            require(expr not in inherited, inherited.get(expr, ""))
+            claim = _claim(expr, readers)
+        except Unsupported as refusal:
+            _leave(expr, str(refusal), found, inherited)
+            wanted.update(_operands(expr))
+        else:
+            found.claims[expr] = claim
+            wanted.update(strip_views(data) for data in claim.inputs)
+    found.claims = dict(reversed(found.claims.items()))
+    return found
+
+
+def _claim(expr: relay.Expr, readers: Counter[relay.Expr]) -> Claim:
+    require(isinstance(expr, relay.Call), "it is not a call")
+    claim = read_call(expr, readers)
+    fixed = any(isinstance(strip_views(data), relay.Constant) for data in claim.inputs)
+    require(not fixed, "its input is a constant")
+    return claim
+
+
+_PARTS = (
+    "qnn.conv2d",
+    "qnn.dense",
+    "nn.bias_add",
+    "qnn.requantize",
+    "nn.avg_pool2d",
+    "nn.global_avg_pool2d",
+    "mean",
+)
+
+
+def _leave(expr: relay.Expr, reason: str, found: _Split, inherited: dict[relay.Expr, str]) -> None:
+    """``expr`` stays with TVM, and so do, for the same reason, the parts of the operator that it would have ended."""
+    found.outside.update(dict.fromkeys(_operands(expr)))
+    if isinstance(expr, relay.Call):
+        found.reasons[expr] = reason
+        if op_name(expr) in (*_PARTS, "clip", "cast"):
+            inherited.update((data, reason) for data in expr.args[:1] if op_name(data) in _PARTS)
+    elif _is_sealed(expr) and not isinstance(expr, relay.Function):
+        found.reasons[expr] = "it is control flow"
+
+
+def _stock_names(nodes: list[relay.Expr], split: _Split) -> dict[relay.Expr, str]:
+    """A name for every expression that TVM computes, in topological order."""
+    views: set[relay.Expr] = set()
+    for expr in split.outside:
+        while is_view(expr) and strip_views(expr) not in split.claims:
+            views.add(expr)
+            expr = expr.args[0]
+    stock = [expr for expr in nodes if expr in split.reasons or expr in views]
+    return {expr: f"{op_name(expr) or type(expr).__name__}#{index}" for index, expr in enumerate(stock)}
+
+
+def _tensor_names(func: relay.Function, split: _Split, stock: dict[relay.Expr, str]) -> dict[relay.Expr, str]:
+    """A name for every tensor: sources in the order of the function's parameters and of their use, then operators."""
+    sources = dict.fromkeys(strip_views(data) for claim in split.claims.values() for data in claim.inputs)
+    outer = dict.fromkeys(
+        [p for p in func.params if p in sources] + [s for s in sources if s not in split.claims]
+    )
+    operators = {expr: f"{claim.kind}{index}" for index, (expr, claim) in enumerate(split.claims.items())}
+    names: dict[relay.Expr, str] = {}
+    for expr in outer:
+        name = _source_name(expr, stock)
+        while name in operators.values() or name in names.values():
+            name += "_"
+        names[expr] = name
+    return names | operators
+
+
+def _source_name(expr: relay.Expr, stock: dict[relay.Expr, str]) -> str:
+    if isinstance(expr, relay.TupleGetItem):
+        return f"{_source_name(expr.tuple_value, stock)}.{expr.index}"
+    return str(expr.name_hint) if isinstance(expr, relay.Var) else stock.get(expr, "tuple")
+
+
+def _graph(claims: dict[relay.Expr, Claim], names: dict[relay.Expr, str], read: set[str]) -> Graph:
+    sources = [expr for expr in names if expr not in claims]
+    tensors = [Tensor(names[e], _source_shape(e), str(e.checked_type.dtype)) for e in sources]
+    tensors += [Tensor(names[expr], claim.shape, claim.dtype) for expr, claim in claims.items()]
+    constants = {
+        f"{names[e]}.{key}": value for e, claim in claims.items() for key, value in claim.constants.items()
+    }
+    return Graph(
+        tensors={tensor.name: tensor for tensor in tensors},
+        operators=tuple(_named(claim, names[expr], names) for expr, claim in claims.items()),
+        inputs=tuple(names[expr] for expr in sources),
+        outputs=tuple(names[expr] for expr in claims if names[expr] in read),
+        constants=constants,
+    )
+
+
+def _source_shape(expr: relay.Expr) -> Shape:
+    """A source is only bytes to its readers, who know their views; its own shape is used where it has three axes."""
+    try:
+        return graph_shape(expr)
+    except Unsupported:
+        return 1, 1, math.prod(static_shape(expr))
+
+
+def _named(claim: Claim, name: str, names: dict[relay.Expr, str]) -> Operator:
+    inputs = tuple(names[strip_views(data)] for data in claim.inputs)
+    operator = claim.operator
+    if isinstance(operator, Convolution):
+        operator = dataclasses.replace(operator, weights=f"{name}.weights", scales=f"{name}.scales")
+    return dataclasses.replace(operator, name=name, inputs=inputs, output=name)
