@@ -8,14 +8,15 @@ over time. Where both are known, a buffer may lie over the dead front of another
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from tvm_pex.graph import Convolution, Graph, Operator, Tensor
 from tvm_pex.memory_planner import Buffer, Problem
 from tvm_pex.schedule import (
+    Ring,
     Schedule,
     Segment,
     Stage,
@@ -24,8 +25,6 @@ from tvm_pex.schedule import (
     reduces,
     sums,
 )
-
-_FOREVER = 1 << 60
 
 
 @dataclass(frozen=True)
@@ -75,39 +74,65 @@ def sums_name(operator: str) -> str:
 
 
 def memory_problem(graph: Graph, schedule: Schedule, *, overwrite_input: bool = False) -> Problem:
-    """Buffers of the whole graph under ``schedule``. Steps are moments, counted through the segments.
+    """Buffers of a graph that is the whole program. Steps are moments, counted through the segments.
 
-    The graph's inputs are there from the first step. No byte of an input is overwritten before the last of it has been
-    read, unless ``overwrite_input``. Outputs stay until the last step.
+    Inputs are there from the first step, outputs stay until the last; ``overwrite_input`` as for ``as_input``.
     """
-    tracks = make_tracks(graph, schedule, overwrite_input=overwrite_input)
+    tracks = region_tracks(graph, schedule)
+    for name in graph.inputs:
+        tracks[name] = as_input(tracks[name], overwrite_input)
+    for name in graph.outputs:
+        tracks[name] = as_output(tracks[name], steps(schedule) - 1)
+    return problem_of(tracks.values())
+
+
+def problem_of(tracks: Iterable[Track]) -> Problem:
+    """The memory problem of ``tracks``, with every safe distance below a buffer's size."""
+    tracks = list(tracks)
     distances = {}
-    for a, b in itertools.permutations(tracks, 2):
-        together = max(a.buffer.first, b.buffer.first) <= min(a.buffer.last, b.buffer.last)
-        if together and (a.written is not None or b.dead):
-            distance = safe_distance(a, b)
-            if distance < a.buffer.bytes:
-                distances[a.buffer.name, b.buffer.name] = distance
+    for low, high in itertools.permutations(tracks, 2):
+        together = max(low.buffer.first, high.buffer.first) <= min(low.buffer.last, high.buffer.last)
+        if together and (low.written is not None or high.dead):
+            distance = safe_distance(low, high)
+            if distance < low.buffer.bytes:
+                distances[low.buffer.name, high.buffer.name] = distance
     return Problem(tuple(track.buffer for track in tracks), distances)
 
 
-def make_tracks(graph: Graph, schedule: Schedule, *, overwrite_input: bool) -> list[Track]:
-    """One track a buffer: whole tensors, rings and sums."""
-    clock = _Clock(graph, schedule)
-    tracks = [
-        _whole(clock, graph.tensors[name], overwrite_input) for name in graph.tensors if name not in clock.ring_pixels
-    ]
+def as_input(track: Track, overwrite: bool) -> Track:
+    """A model input: there from step 0. Not a byte of it is overwritten before its last is read, unless ``overwrite``."""
+    return replace(track, buffer=replace(track.buffer, first=0), written=None, dead=track.dead if overwrite else ())
+
+
+def as_output(track: Track, last: int) -> Track:
+    """A model output: whole at step ``last``, for the caller."""
+    return replace(track, buffer=replace(track.buffer, last=last), dead=())
+
+
+def joined(name: str, uses: Sequence[Track]) -> Track:
+    """One buffer that several regions or stock calls use: the first writes it (or it is there), the others read it."""
+    first, last = min(use.buffer.first for use in uses), max(use.buffer.last for use in uses)
+    dead = tuple(front for use in uses for front in use.dead)
+    return Track(replace(uses[0].buffer, name=name, first=first, last=last), uses[0].written, dead)
+
+
+def steps(schedule: Schedule) -> int:
+    """Moments of all segments together."""
+    return sum(segment.extent[0] * segment.extent[1] for segment in schedule.segments)
+
+
+def region_tracks(graph: Graph, schedule: Schedule, base: int = 0) -> dict[str, Track]:
+    """Every whole tensor, ring and run of sums by name, from step ``base`` on. Inputs count from ``base``."""
+    clock = _Clock(graph, schedule, base)
+    tracks = [_whole(clock, graph.tensors[name]) for name in graph.tensors if name not in clock.ring_pixels]
     for segment in schedule.segments:
-        tracks += [_ring(clock, segment, name) for name in (ring.tensor for ring in segment.rings)]
+        tracks += [_ring(clock, segment, ring) for ring in segment.rings]
         for stage in segment.stages:
-            op = clock.operators[stage.operator]
-            count = accumulators(op, graph, segment)
+            count = accumulators(clock.operators[stage.operator], graph, segment)
             if count:
-                first, last = clock.span(segment, stage)
-                if segment.tile:
-                    first, last = clock.base[op.name], clock.end(segment)
-                tracks.append(Track(Buffer(sums_name(op.name), 4 * count, first, last, 4)))
-    return tracks
+                first, last = clock.lifetime(segment, stage)
+                tracks.append(Track(Buffer(sums_name(stage.operator), 4 * count, first, last, 4)))
+    return {track.buffer.name: track for track in tracks}
 
 
 def accumulators(op: Operator, graph: Graph, segment: Segment) -> int:
@@ -129,7 +154,7 @@ def closes(op: Operator, segment: Segment) -> bool:
 class _Clock:
     """Turns a segment's (row, pixel) moments into steps of the whole schedule."""
 
-    def __init__(self, graph: Graph, schedule: Schedule) -> None:
+    def __init__(self, graph: Graph, schedule: Schedule, base: int) -> None:
         self.graph = graph
         self.operators = {op.name: op for op in graph.operators}
         self.segment = {name: segment for segment in schedule.segments for name in segment.operators}
@@ -138,10 +163,10 @@ class _Clock:
         self.maker = {op.output: op for op in graph.operators}
         self.readers = graph.consumers()
         self.base: dict[str, int] = {}
-        self.total = 0
+        self.base_all = base
         for segment in schedule.segments:
-            self.base.update(dict.fromkeys(segment.operators, self.total))
-            self.total += segment.extent[0] * segment.extent[1]
+            self.base.update(dict.fromkeys(segment.operators, base))
+            base += segment.extent[0] * segment.extent[1]
 
     def end(self, segment: Segment) -> int:
         return self.base[segment.operators[0]] + segment.extent[0] * segment.extent[1] - 1
@@ -158,6 +183,12 @@ class _Clock:
         rows, pixels = (np.array([0, size - 1], np.int64) for size in stage.domain)
         steps = self.step(stage.operator, rows, pixels)
         return int(steps[0]), int(steps[-1])
+
+    def lifetime(self, segment: Segment, stage: Stage) -> tuple[int, int]:
+        """As ``span``, but the whole segment where it runs once for each slice of channels."""
+        if segment.tile:
+            return self.base[stage.operator], self.end(segment)
+        return self.span(segment, stage)
 
     def made(self, tensor: str) -> Front | None:
         """How the tensor's bytes come to be; None when they are there, or come, all at once."""
@@ -197,36 +228,28 @@ def _last_of_each(times: Times, sizes: Times) -> Front:
     return Front(times[keep], sizes[keep])
 
 
-def _whole(clock: _Clock, tensor: Tensor, overwrite_input: bool) -> Track:
+def _whole(clock: _Clock, tensor: Tensor) -> Track:
     op = clock.maker.get(tensor.name)
     readers = [clock.dead(tensor.name, reader) for reader in clock.readers[tensor.name]]
-    first = 0
+    first = last = clock.base_all
     if op is not None:
         segment, stage = clock.segment[op.name], clock.stage[op.name]
-        first, made = clock.span(segment, stage)
+        first, last = clock.lifetime(segment, stage)
         if reduces(op, clock.graph) and not segment.tile:
-            first = made
-        elif segment.tile:
-            first = clock.base[op.name]
-    is_output = tensor.name in clock.graph.outputs
-    last = clock.total - 1 if is_output else max((int(front.times[-1]) - 1 for front in readers), default=first)
-    progressive = not is_output and (op is not None or overwrite_input)
-    buffer = Buffer(tensor.name, tensor.bytes, first, max(first, last), tensor.item_bytes)
-    return Track(buffer, clock.made(tensor.name), tuple(readers) if progressive else ())
-
-
-def _ring(clock: _Clock, segment: Segment, name: str) -> Track:
-    tensor, op = clock.graph.tensors[name], clock.maker[name]
-    ring = next(r for r in segment.rings if r.tensor == name)
-    first, last = clock.span(segment, clock.stage[op.name])
-    readers = [clock.dead(name, reader) for reader in clock.readers[name]]
+            first = last
     last = max([last, *(int(front.times[-1]) - 1 for front in readers)])
-    if segment.tile:
-        first, last = clock.base[op.name], clock.end(segment)
+    return Track(Buffer(tensor.name, tensor.bytes, first, last, tensor.item_bytes), clock.made(tensor.name), tuple(readers))
+
+
+def _ring(clock: _Clock, segment: Segment, ring: Ring) -> Track:
+    tensor, op = clock.graph.tensors[ring.tensor], clock.maker[ring.tensor]
+    first, last = clock.lifetime(segment, clock.stage[op.name])
+    readers = [clock.dead(ring.tensor, reader) for reader in clock.readers[ring.tensor]]
+    last = max([last, *(int(front.times[-1]) - 1 for front in readers)])
     size = ring.pixels * ring.channels * tensor.item_bytes
-    buffer = Buffer(name, size, first, last, tensor.item_bytes)
+    buffer = Buffer(ring.tensor, size, first, last, tensor.item_bytes)
     if ring.pixels == tensor.shape[0] * tensor.shape[1] and not segment.tile:
-        return Track(buffer, clock.made(name), tuple(readers))
+        return Track(buffer, clock.made(ring.tensor), tuple(readers))
     return Track(buffer)
 
 

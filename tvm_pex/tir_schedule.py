@@ -13,6 +13,7 @@ sees and places each of them.
 
 from __future__ import annotations
 
+import json
 import re
 from typing import Any
 
@@ -23,6 +24,8 @@ from tvm_pex.graph import Convolution, Graph, Operator
 from tvm_pex.kernels import Expr, Moment, Place, Store, emit_operator
 from tvm_pex.lifetimes import accumulators, closes, sums_name
 from tvm_pex.schedule import Schedule, Segment, Stage, reduces
+
+REGION_ATTRIBUTE = "pex.region"
 
 
 def buffer_name(name: str) -> str:
@@ -40,6 +43,9 @@ def lower_region(graph: Graph, schedule: Schedule, inputs: list[Any], outputs: l
     body = tir.SeqStmt([region.segment(segment) for segment in schedule.segments] + [tir.Evaluate(0)])
     for buffer in reversed(region.crossing):
         body = _allocate(buffer, body)
+    # The planner's hook sees TIR alone: this tells it whose buffers these are, and when they live.
+    text = tir.StringImm(json.dumps({"graph": graph.to_json(), "schedule": schedule.to_json()}))
+    body = tir.AttrStmt(tir.const(0), REGION_ATTRIBUTE, text, body)
     # Neither allocation nor constant: TVM turns a small local allocation into a call, this it leaves on the C stack.
     return tir.LetStmt(region.scratch.data, tir.call_intrin("handle", "tir.tvm_stack_alloca", "shape", 1), body)
 

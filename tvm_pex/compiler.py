@@ -1,0 +1,123 @@
+"""The main job: a model to its schedule, its plan and its C.
+
+``compile_model`` is the pipeline, to be read like a table of contents: partition, build with our planner, report.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import Any
+
+from tvm_pex.aot import CBuild, build_c
+from tvm_pex.graph import Graph
+from tvm_pex.lifetimes import layer_by_layer_bytes
+from tvm_pex.relay_pass import Partition, partition
+from tvm_pex.schedule import check_once
+from tvm_pex.search import ALL_AXES, Progress
+from tvm_pex.tflite_model import Model
+from tvm_pex.usmp import ALGORITHM, ModelMemory, ModelPlan, Span
+
+
+@dataclass(frozen=True)
+class PlanOptions:
+    """What a user may choose: ``axes`` as for PexPartition; ``overwrite_input`` lets the plan reuse dead input rows."""
+
+    axes: tuple[str, ...] = ALL_AXES
+    overwrite_input: bool = False
+
+
+@dataclass(frozen=True)
+class CompiledModel:
+    """C of a whole model with its arena.
+
+    ``input_offsets`` and ``output_offsets`` map a port's name to its place in the arena, in bytes. ``report`` has the
+    keys of ``tvm-pex plan --json``.
+    """
+
+    build: CBuild
+    arena_bytes: int
+    input_offsets: dict[str, int]
+    output_offsets: dict[str, int]
+    memory: ModelPlan
+    report: dict[str, Any]
+
+
+def compile_model(
+    model: Model, options: PlanOptions = PlanOptions(), progress: Progress | None = None
+) -> CompiledModel:
+    """Finds the schedule, plans every byte and generates the C. Deterministic."""
+    started = time.perf_counter()
+    cut = partition(model.mod, options.axes, progress)
+    for graph, schedule in cut.regions:
+        check_once(graph, schedule)
+    watcher = ModelMemory(options.overwrite_input)
+    # TVM's storage rewrite would merge our buffers behind the planner's back.
+    build = build_c(
+        cut.mod, planner=ALGORITHM, instruments=[watcher], config={"tir.disable_storage_rewrite": True}
+    )
+    memory = watcher.plan
+    assert memory is not None, "TVM did not plan memory"
+    inputs = _offsets(build.inputs, memory.inputs, memory)
+    outputs = _offsets(build.outputs, memory.outputs, memory)
+    seconds = time.perf_counter() - started
+    report = _report(model, cut, memory, inputs | outputs, seconds)
+    return CompiledModel(build, memory.plan.peak, inputs, outputs, memory, report)
+
+
+def _offsets(ports: Any, names: tuple[str | None, ...], memory: ModelPlan) -> dict[str, int]:
+    return {port.name: memory.plan.offsets[name] for port, name in zip(ports, names, strict=True) if name is not None}
+
+
+def executed_macs(cut: Partition) -> int:
+    """Multiply-accumulates that the loops run: for every stage its moments times what one of them costs."""
+    total = 0
+    for graph, schedule in cut.regions:
+        whole = {op.name: op for op in graph.operators}
+        for segment in schedule.segments:
+            for stage in segment.stages:
+                total += _stage_macs(graph, whole[stage.operator], stage.domain)
+    return total
+
+
+def _stage_macs(graph: Graph, op: Any, domain: tuple[int, int]) -> int:
+    macs: int = getattr(op, "macs", lambda shape: 0)(graph.tensors[op.output].shape)
+    height, width, _ = graph.tensors[op.output].shape
+    pixels = domain[0] * domain[1]
+    # A reduction runs over its input's pixels, each of which is one tap of its only window.
+    return macs if pixels == op.views[0][0] * op.views[0][1] and height * width == 1 else macs * pixels // (height * width)
+
+
+def _report(model: Model, cut: Partition, memory: ModelPlan, ports: dict[str, int], seconds: float) -> dict[str, Any]:
+    sizes = {buffer.name: buffer.bytes for buffer in memory.problem.buffers}
+    io = sum(sizes[name] for name in (*memory.inputs, *memory.outputs) if name is not None)
+    return {
+        "model": model.name,
+        "input_bytes": sum(sizes[name] for name in memory.inputs if name is not None),
+        "output_bytes": sum(sizes[name] for name in memory.outputs if name is not None),
+        "layer_by_layer_bytes": layer_by_layer_bytes(cut.reading.graph),
+        "arena_bytes": memory.plan.peak,
+        "arena_without_io_bytes": memory.plan.peak - io,
+        "lower_bound_bytes": memory.plan.lower_bound,
+        "macs": cut.reading.graph.macs(),
+        "executed_macs": executed_macs(cut),
+        "segments": [
+            {"operators": list(s.operators), "axes": list(s.axes), "peak_bytes": _top(memory, s)} for s in memory.spans
+        ],
+        "buffers": [
+            {"name": b.name, "bytes": b.bytes, "offset": memory.plan.offsets[b.name], "first": b.first, "last": b.last}
+            for b in sorted(memory.problem.buffers, key=lambda b: (b.first, memory.plan.offsets[b.name], b.name))
+        ],
+        "refused": [{"operator": r.operator, "reason": r.reason} for r in cut.reading.refused],
+        "undefined_shift_channels": cut.reading.undefined_shift_channels,
+        "planning_seconds": round(seconds, 3),
+    }
+
+
+def _top(memory: ModelPlan, span: Span) -> int:
+    """How far the arena is in use while the span runs."""
+    return max(
+        memory.plan.offsets[b.name] + b.bytes
+        for b in memory.problem.buffers
+        if b.first <= span.last and b.last >= span.first
+    )
