@@ -15,7 +15,7 @@ from tvm_pex.packing_search import search_offsets
 
 Pair = tuple[str, str]
 
-DEFAULT_EFFORT = 3000
+DEFAULT_EFFORT = 20000
 
 
 @dataclass(frozen=True)

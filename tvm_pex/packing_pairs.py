@@ -44,7 +44,7 @@ def _decide(table: Table, decided: Ints, low: Ints, limit: int, until: int) -> I
 def _settle(table: Table, decided: Ints, low: Ints, limit: int) -> Ints | None:
     """The least offsets that respect what is decided, or None if they reach beyond the limit or move a fixed buffer."""
     while True:
-        pushed = (low[:, None] + decided).max(axis=0)
+        pushed: Ints = (low[:, None] + decided).max(axis=0)
         pushed = np.maximum(low, -(-pushed // table.alignment) * table.alignment)
         if (pushed + table.size > limit).any() or (pushed[table.fixed >= 0] > table.fixed[table.fixed >= 0]).any():
             return None

@@ -95,35 +95,36 @@ class Descent:
         table = self.table
         low = np.maximum(table.fixed, 0)
         everything = np.arange(len(table.size))
-        cliques = np.arange(len(table.load))
-        if self._hopeless(everything, cliques, low):
+        falling = np.argsort(-low, kind="stable")
+        if (low + table.size > self.limit).any() or self._crowded(table.load[:, falling], low[falling]):
             return None
-        return self.at if self._fill(everything, cliques, low, -FAR, -1) else None
+        return self.at if self._fill(everything, table.load, low, -FAR, -1) else None
 
-    def _fill(self, rest: Ints, cliques: Ints, low: Ints, last_key: int, last_rank: int) -> bool:
-        """Place the buffers ``rest``, which lie at ``low`` or above, after the given key and rank."""
+    def _fill(self, rest: Ints, load: Ints, low: Ints, last_key: int, last_rank: int) -> bool:
+        """Place the buffers ``rest``, which lie at ``low`` or above, after the given key and rank.
+
+        ``load`` is the table's, for the cliques that matter and the buffers in ``rest``.
+        """
         table = self.table
-        if table.nodes >= self.until:
-            raise OutOfNodes
-        table.nodes += 1
-        keys, ranks = low[rest] + self.key[rest], self.rank[rest]
+        own, ranks = self.key[rest], self.rank[rest]
+        keys = low[rest] + own
         # A buffer that was passed over stays out until another one lifts it.
         waiting = (keys < last_key) | ((keys == last_key) & (ranks < last_rank))
         tops = np.where(table.fixed[rest] < 0, keys + table.reach[rest], FAR)
-        ceiling = int(tops.min())
-        candidates = np.flatnonzero(~waiting & (keys < ceiling))
+        # All of the rest will lie at the next key or above, and nothing that fits wholly below it may be left over.
+        room = self.limit + table.slack - int(load.sum(axis=1).max(initial=0)) + int(own.max())
+        candidates = np.flatnonzero(~waiting & (keys < tops.min()) & (keys <= room))
         if not len(candidates):
             return False
-        passed = int(tops[waiting].min(initial=FAR))
         state = blake2b(rest.tobytes() + np.where(waiting, -1, low[rest]).tobytes(), digest_size=16)
-        state.update(passed.to_bytes(8, "little"))
+        state.update(int(tops[waiting].min(initial=FAR)).to_bytes(8, "little"))
         known = state.digest()
         if table.failed.get(known, -1) >= self.limit:
             return False
         members = set(rest.tolist()) if table.has_twins else set()
         for k in candidates[np.lexsort((ranks[candidates], keys[candidates]))].tolist():
             if table.twin[rest[k]] not in members:
-                done, lifted = self._place(rest, k, cliques, low)
+                done, lifted = self._place(rest, k, load, low)
                 if done:
                     return True
                 if not lifted:
@@ -131,39 +132,52 @@ class Descent:
         table.failed[known] = self.limit
         return False
 
-    def _place(self, rest: Ints, k: int, cliques: Ints, low: Ints) -> tuple[bool, bool]:
+    def _place(self, rest: Ints, k: int, load: Ints, low: Ints) -> tuple[bool, bool]:
         """Place ``rest[k]`` at its low: whether that leads to a placement, and whether it lifts another buffer."""
         table, v = self.table, int(rest[k])
+        if table.nodes >= self.until:
+            raise OutOfNodes
+        table.nodes += 1
         self.at[v] = at = int(low[v])
-        rest = np.delete(rest, k)
-        if not len(rest):
+        if len(rest) == 1:
             return True, False
         pushed = at + table.above[v]
         if table.aligned:
             pushed = -(-pushed // table.alignment) * table.alignment
-        lifts = pushed[rest] > low[rest]
-        if not lifts.any():
-            raised = low
-        elif (lifts & (table.fixed[rest] >= 0)).any():
-            return False, True
-        else:
-            raised = np.maximum(low, pushed)
+        raised = np.maximum(low, pushed)
+        others = np.concatenate((np.arange(k), np.arange(k + 1, len(rest))))
+        rest = rest[others]
+        lifts = raised[rest] > low[rest]
         key, rank = at + int(self.key[v]), int(self.rank[v])
-        if self._hopeless(rest, cliques, np.maximum(raised, key - self.key)):
+        floor = np.maximum(raised[rest], key - self.key[rest])
+        held = table.fixed[rest]
+        if (floor + table.size[rest] > self.limit).any() or ((held >= 0) & (floor > held)).any():
             return False, bool(lifts.any())
-        for part in table.split(rest):
-            held = cliques if len(part) == len(rest) else cliques[table.load[np.ix_(cliques, part)].any(axis=1)]
-            if not self._fill(part, held, raised, key, rank):
+        falling = np.argsort(-floor, kind="stable")
+        if self._crowded(load[:, others[falling]], floor[falling]):
+            return False, bool(lifts.any())
+        for columns in table.split(rest):
+            few = slim(load[:, others[columns]])
+            if not self._fill(rest[columns], few, raised, key, rank):
                 return False, bool(lifts.any())
         return True, bool(lifts.any())
 
-    def _hopeless(self, rest: Ints, cliques: Ints, low: Ints) -> bool:
-        """Whether a buffer, or those of a clique that lie at some height or above, reach beyond the limit."""
-        table = self.table
-        floor = low[rest]
-        if (floor + table.size[rest] > self.limit).any() or ((low > table.fixed) & (table.fixed >= 0))[rest].any():
-            return True
-        falling = np.argsort(-floor, kind="stable")
-        heights = table.load[np.ix_(cliques, rest[falling])].cumsum(axis=1)
-        heights += floor[falling]
-        return bool(heights.size) and int(heights.max()) > self.limit + table.slack
+    def _crowded(self, load: Ints, floor: Ints) -> bool:
+        """Whether the buffers of a clique that lie at some height or above reach beyond the limit.
+
+        ``floor`` falls, and the columns of ``load`` follow it.
+        """
+        heights = load.cumsum(axis=1)
+        heights += floor
+        return int(heights.max(initial=0)) > self.limit + self.table.slack
+
+
+def slim(load: Ints) -> Ints:
+    """Without the cliques that weigh at most what a clique next to them does: they never decide."""
+    load = load[load.any(axis=1)]
+    keep = np.ones(len(load), dtype=bool)
+    keep[:-1] = (load[:-1] > load[1:]).any(axis=1)
+    load = load[keep]
+    keep = np.ones(len(load), dtype=bool)
+    keep[1:] = (load[1:] > load[:-1]).any(axis=1)
+    return load[keep]

@@ -47,10 +47,9 @@ class Table:
         self.has_twins = any(other >= 0 for other in self.twin)
 
     def split(self, rest: Ints) -> Iterator[Ints]:
-        """The buffers ``rest``, in sets that do not constrain each other."""
-        left = 0
-        for v in rest.tolist():
-            left |= 1 << v
+        """Positions in ``rest`` of buffers that constrain each other, set by set."""
+        names = rest.tolist()
+        everything = left = sum(1 << v for v in names)
         while left:
             part = todo = left & -left
             while todo and part != left:
@@ -58,10 +57,10 @@ class Table:
                 fresh = self.masks[v] & left & ~part
                 part |= fresh
                 todo = (todo | fresh) & ~(1 << v)
-            if part == left and left.bit_count() == len(rest):
-                yield rest
-                return
-            yield np.array([v for v in rest.tolist() if part >> v & 1])
+            if part == everything:
+                yield np.arange(len(names))
+            else:
+                yield np.array([k for k, v in enumerate(names) if part >> v & 1])
             left &= ~part
 
 
