@@ -10,4 +10,11 @@
 #define TVM_DLL
 #endif
 
+/* Generated code takes its one scalar accumulator from an array of these. */
+typedef union {
+  int64_t v_int64;
+  double v_float64;
+  void* v_handle;
+} TVMValue;
+
 #endif /* TVM_RUNTIME_C_RUNTIME_API_H_ */
