@@ -1,0 +1,147 @@
+"""Is the compiled network the same function as the model? Both are run on the host and every output byte is compared.
+
+The reference is the same Relay module built by stock TVM for target c, compiled by the same compiler and run by the same
+harness, each in an arena of its own.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+
+from tvm_pex._tvm import tvm
+from tvm_pex.aot import CBuild, build_c
+from tvm_pex.host_run.run import Array, HostRun, compile_host, run_host
+from tvm_pex.relay_shifts import define_shifts
+from tvm_pex.tflite_model import Model, Port
+
+
+class Compiled(Protocol):
+    """What verify needs of a compiled model: its C and where everything lies in the arena (bytes)."""
+
+    @property
+    def build(self) -> CBuild: ...
+    @property
+    def arena_bytes(self) -> int: ...
+    @property
+    def input_offsets(self) -> Mapping[str, int]: ...
+    @property
+    def output_offsets(self) -> Mapping[str, int]: ...
+
+
+@dataclass(frozen=True)
+class Verification:
+    """``exact``: every output byte of all ``inputs`` runs was equal. ``max_abs_diff`` is in units of the output's dtype.
+
+    ``guard_intact``: nothing outside the arena and the ports' own buffers was written; else ``guard_faults`` says where.
+    ``undefined_shift_channels``: channels whose requantise stock TVM writes with a shift that C does not define. The
+    reference runs with a definition of these: their mathematical result.
+    """
+
+    exact: bool
+    inputs: int
+    arena_bytes: int
+    guard_intact: bool
+    max_abs_diff: float
+    undefined_shift_channels: int
+    guard_faults: tuple[str, ...] = ()
+
+    @property
+    def passed(self) -> bool:
+        return self.exact and self.guard_intact
+
+
+def verify(
+    model: Model, compiled: Compiled, *, inputs: int = 20, seed: int = 0, sanitize: bool = False
+) -> Verification:
+    """Compare ``compiled`` with stock TVM on ``inputs`` inputs; ``sanitize`` compiles with ASan and UBSan.
+
+    Raises HostError when the host cannot compile or run the C, or when a sanitizer finds something.
+    """
+    reference, undefined = reference_build(model)
+    samples = sample_inputs(model, inputs, seed)
+    expected = _run(reference, samples, reference.workspace_bytes, {}, {}, sanitize=False)
+    actual = _run(
+        compiled.build, samples, compiled.arena_bytes, compiled.input_offsets, compiled.output_offsets, sanitize=sanitize
+    )
+    pairs = [
+        (expected.outputs[one.name], actual.outputs[other.name])
+        for one, other in zip(reference.outputs, compiled.build.outputs, strict=True)
+    ]
+    return Verification(
+        exact=all(one.tobytes() == other.tobytes() for one, other in pairs),
+        inputs=inputs,
+        arena_bytes=compiled.arena_bytes,
+        guard_intact=actual.guard_intact,
+        max_abs_diff=max(_largest_difference(one, other) for one, other in pairs),
+        undefined_shift_channels=undefined,
+        guard_faults=actual.guard_faults,
+    )
+
+
+def reference_build(model: Model) -> tuple[CBuild, int]:
+    """The model as stock TVM builds it, and the number of channels that had to be given a defined shift."""
+    main, undefined = define_shifts(model.mod["main"])
+    return build_c(tvm.IRModule.from_expr(main)), undefined
+
+
+def sample_inputs(model: Model, count: int, seed: int) -> dict[str, Array]:
+    """For each input port an array of ``count`` samples: one random, the extremes, the zero point, then random ones."""
+    generator = np.random.default_rng(seed)
+    return {port.name: _samples(port, count, generator) for port in model.inputs}
+
+
+def _samples(port: Port, count: int, generator: np.random.Generator) -> Array:
+    dtype = np.dtype(port.dtype)
+    shape = (count, *port.shape)
+    if dtype.kind == "f":  # the file does not say which floats occur
+        low, high = -1.0, 1.0
+        values: Any = generator.uniform(low, high, shape).astype(dtype)
+    else:
+        low, high = _integer_range(dtype)
+        values = generator.integers(low, high, shape, dtype=np.int64, endpoint=True).astype(dtype)
+    for index, constant in enumerate((low, high, port.zero_point or 0), start=1):
+        values[index : index + 1] = constant
+    result: Array = values
+    return result
+
+
+def _integer_range(dtype: np.dtype[Any]) -> tuple[int, int]:
+    if dtype.kind == "b":
+        return 0, 1
+    info = np.iinfo(dtype)
+    return int(info.min), int(info.max)
+
+
+def _run(
+    build: CBuild,
+    samples: Mapping[str, Array],
+    arena_bytes: int,
+    input_offsets: Mapping[str, int],
+    output_offsets: Mapping[str, int],
+    *,
+    sanitize: bool,
+) -> HostRun:
+    with tempfile.TemporaryDirectory(prefix="tvm_pex_") as folder:
+        program = compile_host(build, Path(folder), sanitize=sanitize)
+        return run_host(
+            program,
+            samples,
+            arena_bytes=arena_bytes,
+            input_offsets=input_offsets,
+            output_offsets=output_offsets,
+        )
+
+
+def _largest_difference(one: Array, other: Array) -> float:
+    """0 exactly where the bytes are equal or the numbers compare equal; infinite against a NaN."""
+    if one.dtype.kind == "f":
+        difference = np.abs(one.astype(np.float64) - other.astype(np.float64))
+        same_nan = np.isnan(one) & np.isnan(other)
+        return float(np.nan_to_num(np.where(same_nan, 0.0, difference), nan=np.inf).max(initial=0.0))
+    return int(np.abs(one.astype(np.int64) - other.astype(np.int64)).max(initial=0))
