@@ -1,7 +1,7 @@
 """Partial execution for Apache TVM: networks run slice by slice, in a fraction of the memory, with the same bits.
 
-``from tvm_pex import PexPartition`` imports TVM. The pure layers (graph, schedule, search, memory_planner) do not, so this
-module imports nothing before it is asked to.
+``from tvm_pex import PexPartition`` imports TVM. The pure layers (graph, schedule, search, memory_planner) do not, so
+this module imports nothing before it is asked to.
 """
 
 from __future__ import annotations

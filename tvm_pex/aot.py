@@ -1,7 +1,7 @@
 """A Relay module to C sources: TVM's ahead-of-time build with the C interface, its workspace in a caller's arena.
 
-The entry point of the result is ``tvmgen_default_run(inputs, outputs, workspace_pools)``; ``workspace_pools->arena`` points
-to at least ``workspace_bytes`` bytes, aligned to ``ARENA_ALIGNMENT``. Constants stay in read-only data.
+The entry point of the result is ``tvmgen_default_run(inputs, outputs, workspace_pools)``; ``workspace_pools->arena``
+points to at least ``workspace_bytes`` bytes, aligned to ``ARENA_ALIGNMENT``. Constants stay in read-only data.
 """
 
 from __future__ import annotations
@@ -26,7 +26,9 @@ HEADERS = "codegen/host/include"
 RUNTIME_HEADERS = "runtime/include"
 
 _RUNTIME = Path(__file__).parent / "runtime" / "include"
-_CONSTANT = re.compile(r'^static const (\w+) __attribute__\(\(section\("\.rodata\.tvm"\)[^)]*\)\)\) \w+\[(\d+)\]', re.MULTILINE)
+_CONSTANT = re.compile(
+    r'^static const (\w+) __attribute__\(\(section\("\.rodata\.tvm"\)[^)]*\)\)\) \w+\[(\d+)\]', re.MULTILINE
+)
 
 
 class AotError(Exception):
@@ -51,9 +53,10 @@ class CPort:
 class CBuild:
     """C text of a whole model.
 
-    ``files`` maps a path inside the archive (below ``codegen/host/src``, ``codegen/host/include``, ``runtime/include``) to
-    its text. ``workspace_bytes`` is what the code uses of the arena, model input and output not included;
-    ``constant_bytes`` what it keeps in read-only data. ``inputs`` and ``outputs`` are in the order of the C structs.
+    ``files`` maps a path inside the archive (below ``codegen/host/src``, ``codegen/host/include`` or
+    ``runtime/include``) to its text. ``workspace_bytes`` is how far up the code uses the arena; a planner may have left
+    room in it for model input and output. ``constant_bytes`` is what the code keeps in read-only data. ``inputs`` and
+    ``outputs`` are in the order of the C structs.
     """
 
     files: Mapping[str, str]
@@ -129,7 +132,8 @@ def _ports(main: Any, meta: Any) -> tuple[tuple[CPort, ...], tuple[CPort, ...]]:
 
     names = [str(parameter.name_hint) for parameter in main.params]
     inputs = tuple(map(port, names, (str(var.name) for var in meta.inputs), meta.input_tensor_types))
-    outputs = tuple(port(str(name), str(name), kind) for name, kind in zip(meta.outputs, meta.output_tensor_types))
+    kinds = zip(meta.outputs, meta.output_tensor_types, strict=True)
+    outputs = tuple(port(str(name), str(name), kind) for name, kind in kinds)
     return inputs, outputs
 
 

@@ -14,7 +14,7 @@ from tvm_pex._tvm import relay, tvm
 
 _IDENTIFIER = b"TFL3"
 # What flatbuffers' and numpy's readers raise when an offset points outside the file.
-_DAMAGE = (struct.error, ValueError, IndexError, TypeError, AttributeError, OverflowError, UnicodeDecodeError, MemoryError)
+_DAMAGE = (struct.error, ValueError, IndexError, TypeError, AttributeError, OverflowError, MemoryError)
 
 
 class ModelError(Exception):
@@ -61,18 +61,18 @@ def load_model(path: str | Path) -> Model:
         path.stem,
         mod,
         tuple(_port(p.name_hint, p.checked_type, quantisation) for p in main.params),
-        tuple(_port(name, kind, quantisation) for name, kind in zip(outputs, kinds)),
+        tuple(_port(name, kind, quantisation) for name, kind in zip(outputs, kinds, strict=True)),
     )
 
 
 def _read(path: Path) -> bytes:
-    if path.is_dir():
-        raise ModelError(f"{path}: is a directory, not a .tflite file")
     try:
+        if not path.exists():
+            raise ModelError(f"{path}: no such file")
+        if not path.is_file():
+            raise ModelError(f"{path}: is a {'directory' if path.is_dir() else 'device'}, not a file")
         data = path.read_bytes()
-    except FileNotFoundError:
-        raise ModelError(f"{path}: no such file") from None
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError) as error:  # ValueError: a path with a null byte
         reason = error.strerror if isinstance(error, OSError) else error
         raise ModelError(f"{path}: cannot be read: {reason}") from None
     if not data:

@@ -1,7 +1,7 @@
 """Is the compiled network the same function as the model? Both are run on the host and every output byte is compared.
 
-The reference is the same Relay module built by stock TVM for target c, compiled by the same compiler and run by the same
-harness, each in an arena of its own.
+The reference is the same Relay module built by stock TVM for target c, compiled by the same compiler and run by the
+same harness, each in an arena of its own.
 """
 
 from __future__ import annotations
@@ -36,9 +36,9 @@ class Compiled(Protocol):
 
 @dataclass(frozen=True)
 class Verification:
-    """``exact``: every output byte of all ``inputs`` runs was equal. ``max_abs_diff`` is in units of the output's dtype.
+    """``exact``: every output byte of all ``inputs`` runs was equal. ``max_abs_diff`` is in the output's own units.
 
-    ``guard_intact``: nothing outside the arena and the ports' own buffers was written; else ``guard_faults`` says where.
+    ``guard_intact``: nothing outside the arena and the ports' own buffers was written; ``guard_faults`` says where.
     ``undefined_shift_channels``: channels whose requantise stock TVM writes with a shift that C does not define. The
     reference runs with a definition of these: their mathematical result.
     """
@@ -66,9 +66,8 @@ def verify(
     reference, undefined = reference_build(model)
     samples = sample_inputs(model, inputs, seed)
     expected = _run(reference, samples, reference.workspace_bytes, {}, {}, sanitize=False)
-    actual = _run(
-        compiled.build, samples, compiled.arena_bytes, compiled.input_offsets, compiled.output_offsets, sanitize=sanitize
-    )
+    offsets = compiled.input_offsets, compiled.output_offsets
+    actual = _run(compiled.build, samples, compiled.arena_bytes, *offsets, sanitize=sanitize)
     pairs = [
         (expected.outputs[one.name], actual.outputs[other.name])
         for one, other in zip(reference.outputs, compiled.build.outputs, strict=True)

@@ -29,7 +29,11 @@ Array = npt.NDArray[Any]
 
 
 class HostError(Exception):
-    """The host has no compiler, the C did not compile, or the program died; the message says which and why."""
+    """The C did not compile, or the program died or failed; the message says which and why."""
+
+
+class NoCompilerError(HostError):
+    """There is no C compiler."""
 
 
 @dataclass(frozen=True)
@@ -44,7 +48,7 @@ class HostProgram:
 class HostRun:
     """``outputs`` maps a port's name to an array of shape (runs, *port shape).
 
-    ``guard_faults`` has one line for each block and run that was written outside its bounds: "run 3: byte 512 of arena".
+    ``guard_faults`` has one line for each block written outside its bounds in a run, as "run 3: byte 512 of arena".
     """
 
     outputs: Mapping[str, Array]
@@ -60,7 +64,7 @@ def compile_host(
 ) -> HostProgram:
     """Write the sources below ``folder`` and link them with the harness. Raises HostError with the compiler's words."""
     if shutil.which(compiler) is None:
-        raise HostError(f"no C compiler: {compiler} is not installed (Debian: apt-get install gcc libc6-dev)")
+        raise NoCompilerError(f"no C compiler: {compiler} is not installed (Debian: apt-get install gcc libc6-dev)")
     folder = folder.resolve()
     build.write(folder)
     executable = folder / "host_run"
@@ -99,7 +103,7 @@ def run_host(
     """Run once for each row of ``inputs``, which maps a port's name to an array of shape (runs, *port shape).
 
     ``input_offsets`` and ``output_offsets`` place a port inside the arena; a port without one has a buffer of its own
-    outside. ``timeout`` is in seconds, for all runs together. Raises ValueError for inputs of the wrong shape or dtype and
+    outside. ``timeout`` is in seconds, for all runs together. Raises ValueError for inputs of the wrong shape or dtype,
     HostError when the program dies, does not end in time, or reports a failure of its own.
     """
     build = program.build

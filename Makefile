@@ -1,0 +1,30 @@
+# make demo: the main job on real images. make test: all checks. Both make .venv by themselves.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+INSTALLED := $(VENV)/installed
+FASHION_MNIST := /usr/share/datasets/fashion-mnist
+JOBS ?= 2
+
+.PHONY: demo test clean compiler
+
+demo: $(INSTALLED) compiler
+	@tools/need dataset-fashion-mnist test -d $(FASHION_MNIST)
+	@$(BIN)/python apps/fashion_mnist/demo.py
+
+test: $(INSTALLED) compiler
+	$(BIN)/ruff check
+	$(BIN)/mypy
+	$(BIN)/pytest -n $(JOBS)
+
+$(INSTALLED): pyproject.toml setup.py
+	@tools/need "python3 python3-venv" $(PYTHON) -c "import ensurepip, venv"
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install -q --disable-pip-version-check -e '.[tvm,test]'
+	@touch $@
+
+compiler:
+	@tools/need "gcc libc6-dev" sh -c 'echo "#include <math.h>" | gcc -x c -fsyntax-only -'
+
+clean:
+	rm -rf $(VENV) build dist *.egg-info out

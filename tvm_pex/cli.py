@@ -1,0 +1,204 @@
+"""The command ``tvm-pex``: plan, compile, verify.
+
+Exit status: 0 done; 1 ``verify`` found a difference; 2 bad input, with one line on standard error that says
+what is wrong.
+TVM is imported when a command needs it, so that ``--help`` and ``--version`` do not.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
+from tvm_pex import __version__, tables
+
+if TYPE_CHECKING:
+    from tvm_pex.compiler import CompiledModel
+    from tvm_pex.tflite_model import Model
+
+AXES = {"rows": ("rows",), "rows,pixels": ("rows", "pixels")}
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+
+class BadInput(click.ClickException):
+    """Ends the command with one line on standard error and exit status 2."""
+
+    exit_code = 2
+
+    def show(self, file: Any = None) -> None:
+        click.echo(f"tvm-pex: {' '.join(self.message.split())}", file=file, err=True)
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="tvm-pex", message="%(prog)s %(version)s")
+def main() -> None:
+    """Run neural networks slice by slice, in a fraction of the memory, with the same bits."""
+
+
+def _options(command: Command) -> Command:
+    """What all commands share: the model, how to schedule it, and the form of the output."""
+    for decorate in (
+        click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead of tables."),
+        click.option(
+            "--axes",
+            type=click.Choice(list(AXES)),
+            default="rows,pixels",
+            show_default=True,
+            help="What the loops may slice.",
+        ),
+        click.option(
+            "--overwrite-input", is_flag=True, help="Let the plan reuse input bytes as soon as they have been read."
+        ),
+        click.argument("model", type=click.Path(path_type=Path), metavar="MODEL.tflite"),
+    ):
+        command = decorate(command)
+    return command
+
+
+@main.command()
+@_options
+def plan(model: Path, axes: str, overwrite_input: bool, as_json: bool) -> None:
+    """Show what runs together, the peak of each segment, and the arena.
+
+    \b
+    Examples:
+      tvm-pex plan model.tflite
+      tvm-pex plan --overwrite-input model.tflite
+      tvm-pex plan --json model.tflite | jq .arena_bytes
+    """
+    with _progress() as step:
+        _, compiled = _compile(model, axes, overwrite_input, step)
+    if as_json:
+        _print_json(compiled.report)
+        return
+    from tvm_pex.arena_map import arena_map
+
+    tables.show_plan(compiled.report, arena_map(compiled.memory.problem, compiled.memory.plan))
+
+
+@main.command("compile")
+@_options
+@click.option(
+    "-o", "--output", type=click.Path(path_type=Path), required=True, metavar="OUT.tar", help="The file to write."
+)
+def compile_(model: Path, axes: str, overwrite_input: bool, as_json: bool, output: Path) -> None:
+    """Write C sources, headers and metadata into a .tar file.
+
+    \b
+    Examples:
+      tvm-pex compile model.tflite -o model.tar
+      tvm-pex compile --overwrite-input model.tflite -o model.tar
+      tar -xf model.tar && cc -c -Iruntime/include -Icodegen/host/include codegen/host/src/*.c
+    """
+    _check_output(output)
+    with _progress() as step:
+        loaded, compiled = _compile(model, axes, overwrite_input, step)
+    from tvm_pex.microtvm.archive import metadata, write_archive
+
+    try:
+        write_archive(loaded, compiled, output)
+    except OSError as error:
+        raise BadInput(f"{output}: cannot be written: {error.strerror}") from None
+    if as_json:
+        _print_json({"output": str(output), **metadata(loaded, compiled)})
+    else:
+        tables.show_archive(output, compiled.report, compiled.build)
+
+
+@main.command()
+@_options
+@click.option("--inputs", type=click.IntRange(min=1), default=20, show_default=True, help="Number of inputs to run.")
+@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Of the random inputs.")
+@click.option("--sanitize", is_flag=True, help="Compile with -fsanitize=address,undefined.")
+def verify(
+    model: Path, axes: str, overwrite_input: bool, as_json: bool, inputs: int, seed: int, sanitize: bool
+) -> None:
+    """Run the compiled C on this machine and compare every output byte with stock TVM.
+
+    The C runs in an arena of exactly the planned size between guard bytes, filled with noise before each run. Inputs
+    are random, and all-minimum, all-maximum and all-zero-point. Exit status 0 only if all outputs are the same and no
+    guard byte was written.
+
+    \b
+    Examples:
+      tvm-pex verify model.tflite
+      tvm-pex verify model.tflite --inputs 100 --seed 7 --sanitize
+      tvm-pex verify --json model.tflite | jq .exact
+    """
+    with _progress() as step:
+        loaded, compiled = _compile(model, axes, overwrite_input, step)
+        from tvm_pex import verify as verification
+        from tvm_pex.host_run import HostError, NoCompilerError
+
+        step("running both networks", None, None)
+        try:
+            result = verification.verify(loaded, compiled, inputs=inputs, seed=seed, sanitize=sanitize)
+        except NoCompilerError as error:
+            raise BadInput(str(error)) from None
+        except HostError as error:
+            raise click.ClickException(str(error)) from None  # exit status 1: the C was run, and failed
+    if as_json:
+        report = dataclasses.asdict(result)
+        del report["guard_faults"]
+        _print_json({"model": loaded.name, **report})
+    else:
+        tables.show_verification(loaded.name, result)
+    sys.exit(0 if result.passed else 1)
+
+
+Step = Callable[[str, "int | None", "int | None"], None]
+
+
+@contextmanager
+def _progress() -> Iterator[Step]:
+    """A bar on standard error while long work runs, only on a terminal. ``step(what, done, total)`` moves it."""
+    columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
+    console = Console(stderr=True)
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
+        task = progress.add_task("starting", total=None)
+        yield lambda what, done, total: progress.update(task, description=what, completed=done or 0, total=total)
+
+
+def _compile(path: Path, axes: str, overwrite_input: bool, step: Step) -> tuple[Model, CompiledModel]:
+    """Load and compile. What is wrong with the input becomes BadInput; all else is a bug and keeps its traceback."""
+    step("loading TVM", None, None)
+    try:
+        from tvm_pex import _tvm
+    except ImportError as error:
+        raise BadInput(str(error)) from None
+    from tvm_pex.aot import AotError
+    from tvm_pex.compiler import PlanOptions, compile_model
+    from tvm_pex.tflite_model import ModelError, load_model
+
+    _tvm.silence()
+    step(f"reading {path.name}", None, None)
+    try:
+        model = load_model(path)
+        options = PlanOptions(axes=AXES[axes], overwrite_input=overwrite_input)
+        return model, compile_model(model, options, lambda done, total: step("finding the schedule", done, total))
+    except ModelError as error:
+        raise BadInput(str(error)) from None
+    except AotError as error:
+        raise BadInput(f"{path}: {error}") from None
+
+
+def _check_output(path: Path) -> None:
+    """Say before the long work what would fail after it."""
+    if path.is_dir():
+        raise BadInput(f"{path}: is a directory; -o takes the name of a file")
+    if not path.parent.is_dir():
+        raise BadInput(f"{path}: the folder {path.parent} does not exist")
+
+
+def _print_json(value: dict[str, Any]) -> None:
+    click.echo(json.dumps(value, indent=2))

@@ -1,0 +1,1 @@
+"""What leaves the compiler: the archive with C sources, headers and metadata."""

@@ -1,0 +1,111 @@
+"""The .tar of ``tvm-pex compile``: folders and metadata like TVM's Model Library Format, the same bytes every time."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import tarfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from string import Template
+from typing import Any
+
+from tvm_pex.aot import ARENA_ALIGNMENT, HEADERS, MODULE, CPort
+from tvm_pex.compiler import CompiledModel
+from tvm_pex.tflite_model import Model, Port
+
+FORMAT_VERSION = 7
+_ARENA_HEADER = Path(__file__).with_name("arena.h.in")
+_CPU = 1  # kDLCPU
+
+
+def write_archive(model: Model, compiled: CompiledModel, path: Path) -> None:
+    """Write the archive to ``path`` as a whole or not at all. Raises OSError."""
+    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    try:
+        partial.write_bytes(archive(model, compiled))
+        os.replace(partial, path)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def archive(model: Model, compiled: CompiledModel) -> bytes:
+    """The archive's bytes: sources, headers, runtime headers and ``metadata.json``."""
+    files = {
+        **compiled.build.files,
+        f"{HEADERS}/tvmgen_{MODULE}_arena.h": arena_header(compiled),
+        "metadata.json": json.dumps(metadata(model, compiled), indent=2) + "\n",
+    }
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w", format=tarfile.USTAR_FORMAT) as tar:
+        for name, text in sorted(files.items()):
+            data = text.encode()
+            member = tarfile.TarInfo(f"./{name}")  # mtime, owner and group stay 0
+            member.size, member.mode = len(data), 0o644
+            tar.addfile(member, io.BytesIO(data))
+    return buffer.getvalue()
+
+
+def metadata(model: Model, compiled: CompiledModel) -> dict[str, Any]:
+    """Model Library Format's keys, and under ``arena`` where every buffer lies. Sizes and offsets are in bytes."""
+    build = compiled.build
+    inputs = _ports(build.inputs, model.inputs, compiled.input_offsets)
+    outputs = _ports(build.outputs, model.outputs, compiled.output_offsets)
+    memory = {
+        "device": _CPU,
+        "workspace_size_bytes": compiled.arena_bytes,
+        "constants_size_bytes": build.constant_bytes,
+        "io_size_bytes": sum(port["size"] for port in [*inputs, *outputs] if port["offset"] is None),
+        "inputs": {port["identifier"]: {"dtype": port["dtype"], "size": port["size"]} for port in inputs},
+        "outputs": {port["identifier"]: {"dtype": port["dtype"], "size": port["size"]} for port in outputs},
+    }
+    arena = {
+        "bytes": compiled.arena_bytes,
+        "alignment": ARENA_ALIGNMENT,
+        "inputs": inputs,
+        "outputs": outputs,
+        "buffers": compiled.report["buffers"],
+    }
+    module = {
+        "model_name": model.name,
+        "executors": ["aot"],
+        "style": "full-model",
+        "target": ["c"],
+        "memory": {"functions": {"main": [memory], "operator_functions": []}},
+        "arena": arena,
+    }
+    return {"version": FORMAT_VERSION, "modules": {MODULE: module}}
+
+
+def arena_header(compiled: CompiledModel) -> str:
+    """Macros for the arena's size and the place of each input and output in it."""
+    sizes = {"ARENA_BYTES": compiled.arena_bytes, "ARENA_ALIGNMENT": ARENA_ALIGNMENT}
+    places = {
+        f"{port.identifier.upper()}_OFFSET": offsets[port.name]
+        for ports, offsets in (
+            (compiled.build.inputs, compiled.input_offsets),
+            (compiled.build.outputs, compiled.output_offsets),
+        )
+        for port in ports
+        if port.name in offsets
+    }
+    prefix = f"#define TVMGEN_{MODULE.upper()}_"
+    lines = [f"{prefix}{name} {value}" for name, value in (sizes | places).items()]
+    return Template(_ARENA_HEADER.read_text()).substitute(definitions="\n".join(lines))
+
+
+def _ports(ports: Sequence[CPort], known: Sequence[Port], offsets: Mapping[str, int]) -> list[dict[str, Any]]:
+    return [
+        {
+            "name": port.name,
+            "identifier": port.identifier,
+            "shape": list(port.shape),
+            "dtype": port.dtype,
+            "size": port.bytes,
+            "scale": origin.scale,
+            "zero_point": origin.zero_point,
+            "offset": offsets.get(port.name),
+        }
+        for port, origin in zip(ports, known, strict=True)
+    ]

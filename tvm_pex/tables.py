@@ -1,0 +1,81 @@
+"""Tables for people: what ``tvm-pex`` prints when it does not print JSON."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+from rich.table import Table
+
+if TYPE_CHECKING:
+    from tvm_pex.aot import CBuild
+    from tvm_pex.verify import Verification
+
+_WIDTH = 100  # of output that goes to a file or a pipe
+
+
+def show_plan(report: dict[str, Any], arena_map: str) -> None:
+    """``report`` has the keys of ``tvm-pex plan --json``; ``arena_map`` is printed as it is."""
+    console = _console()
+    console.print(_memory(report))
+    segments = Table("segment", "axes", title="What runs together", title_justify="left")
+    segments.add_column("peak, bytes", justify="right")
+    for segment in report["segments"]:
+        axes = ", ".join(segment["axes"]) or "whole tensors"
+        segments.add_row(" ".join(segment["operators"]), axes, f"{segment['peak_bytes']:,}")
+    console.print(segments)
+    if report["refused"]:
+        refused = Table("operator", "reason", title="Left to stock TVM", title_justify="left")
+        for refusal in report["refused"]:
+            refused.add_row(refusal["operator"], refusal["reason"])
+        console.print(refused)
+    console.print("Arena map: bytes downwards, time to the right")
+    console.print(arena_map, soft_wrap=True)
+
+
+def show_archive(path: Path, report: dict[str, Any], build: CBuild) -> None:
+    """What was written, and the memory that it needs."""
+    console = _console()
+    table = _memory(report)
+    table.add_row("constants (read-only)", f"{build.constant_bytes:,}")
+    console.print(table)
+    console.print(f"wrote {path}", soft_wrap=True)
+
+
+def show_verification(name: str, result: Verification) -> None:
+    """One row for each finding, then where guard bytes were written."""
+    console = _console()
+    table = Table(f"{name}: compared with stock TVM", "", title_justify="left")
+    for label, value in (
+        ("exact", "yes" if result.exact else "NO"),
+        ("inputs", f"{result.inputs:,}"),
+        ("arena, bytes", f"{result.arena_bytes:,}"),
+        ("guard bytes intact", "yes" if result.guard_intact else "NO"),
+        ("largest difference", f"{result.max_abs_diff:g}"),
+        ("channels whose shift C leaves undefined in stock TVM", f"{result.undefined_shift_channels:,}"),
+    ):
+        table.add_row(label, value)
+    console.print(table)
+    for fault in result.guard_faults[:10]:
+        console.print(f"written outside: {fault}")
+
+
+def _memory(report: dict[str, Any]) -> Table:
+    before, after = report["layer_by_layer_bytes"], report["arena_bytes"]
+    table = Table(report["model"], title_justify="left")
+    table.add_column("bytes", justify="right")
+    for label, key in (("input", "input_bytes"), ("output", "output_bytes")):
+        table.add_row(label, f"{report[key]:,}")
+    table.add_row("layer by layer", f"{before:,}")
+    table.add_row(f"arena ({before / after:.1f} times less)" if after else "arena", f"{after:,}")
+    table.add_row("arena without input and output", f"{report['arena_without_io_bytes']:,}")
+    table.add_section()
+    table.add_row("multiply-accumulates", f"{report['macs']:,}")
+    table.add_row("multiply-accumulates executed", f"{report['executed_macs']:,}")
+    return table
+
+
+def _console() -> Console:
+    console = Console(markup=False, highlight=False)
+    return console if console.is_terminal else Console(markup=False, highlight=False, width=_WIDTH)
