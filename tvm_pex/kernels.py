@@ -212,11 +212,11 @@ def _pool(ib: Any, op: Pool, place: Place, moment: Moment) -> None:
     with _over(ib, count, "c") as c:
         if running:
             pixel = place.inputs[0].at(moment.row, moment.column)
-            acc[0] = tir.Select(moment.begins, 0, place.sums[c]) + _i32(x[pixel + c])
+            acc[0] = tir.Select(moment.begins, 0, _i32(place.sums[c])) + _i32(x[pixel + c])
             with ib.if_scope(moment.ends):
                 finish(acc[0], math.prod(op.window.kernel), output + c)
             with ib.else_scope():
-                place.sums[c] = acc[0]
+                place.sums[c] = tir.Cast(place.sums.dtype, acc[0])
             return
         acc[0] = tir.const(least if op.maximum else 0, "int32")
 

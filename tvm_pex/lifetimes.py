@@ -8,12 +8,13 @@ over time. Where both are known, a buffer may lie over the dead front of another
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 
-from tvm_pex.graph import Convolution, Graph, Operator, Tensor
+from tvm_pex.graph import Convolution, Graph, Operator, Pool, Tensor, Window
 from tvm_pex.memory_planner import Buffer, Problem
 from tvm_pex.schedule import (
     Ring,
@@ -25,6 +26,8 @@ from tvm_pex.schedule import (
     reduces,
     sums,
 )
+
+_WIDEST = 255  # the largest magnitude of an 8-bit value, signed or not
 
 
 @dataclass(frozen=True)
@@ -40,12 +43,28 @@ class Front:
 
 
 @dataclass(frozen=True)
+class Turn:
+    """A part of every step of one segment: from the ``first`` to the ``last`` of its operators, by position."""
+
+    segment: int
+    first: int
+    last: int
+
+    def meets(self, other: Turn) -> bool:
+        return self.segment != other.segment or (self.first <= other.last and other.first <= self.last)
+
+
+@dataclass(frozen=True)
 class Track:
-    """A buffer with its fronts. Without ``written`` all of it counts from ``first``; without ``dead`` until ``last``."""
+    """A buffer with its fronts. Without ``written`` all of it counts from ``first``; without ``dead`` until ``last``.
+
+    With a ``turn`` it holds nothing outside the turn, at any step.
+    """
 
     buffer: Buffer
     written: Front | None = None
     dead: tuple[Front, ...] = ()
+    turn: Turn | None = None
 
     def written_at(self, times: Times) -> Times:
         if self.written is None:
@@ -66,6 +85,11 @@ def safe_distance(low: Track, high: Track) -> int:
         grows = low.written.times
         times = np.concatenate([times, grows[(grows > first) & (grows <= last)]])
     return int((low.written_at(times) - high.dead_at(times)).max())
+
+
+def never_meet(a: Track, b: Track) -> bool:
+    """True for buffers that are filled and emptied within a step, each in its own turn."""
+    return a.turn is not None and b.turn is not None and not a.turn.meets(b.turn)
 
 
 def sums_name(operator: str) -> str:
@@ -92,7 +116,9 @@ def problem_of(tracks: Iterable[Track]) -> Problem:
     distances = {}
     for low, high in itertools.permutations(tracks, 2):
         together = max(low.buffer.first, high.buffer.first) <= min(low.buffer.last, high.buffer.last)
-        if together and (low.written is not None or high.dead):
+        if together and never_meet(low, high):
+            distances[low.buffer.name, high.buffer.name] = -high.buffer.bytes
+        elif together and (low.written is not None or high.dead):
             distance = safe_distance(low, high)
             if distance < low.buffer.bytes:
                 distances[low.buffer.name, high.buffer.name] = distance
@@ -131,12 +157,18 @@ def region_tracks(graph: Graph, schedule: Schedule, base: int = 0) -> dict[str, 
             count = accumulators(clock.operators[stage.operator], graph, segment)
             if count:
                 first, last = clock.lifetime(segment, stage)
-                tracks.append(Track(Buffer(sums_name(stage.operator), 4 * count, first, last, 4)))
+                item = sum_bytes(clock.operators[stage.operator])
+                tracks.append(Track(Buffer(sums_name(stage.operator), item * count, first, last, item)))
     return {track.buffer.name: track for track in tracks}
 
 
+def sum_bytes(op: Operator) -> int:
+    """Bytes of a running sum: two where an average's sum of 8-bit values cannot leave int16, else four."""
+    return 2 if isinstance(op, Pool) and math.prod(op.window.kernel) * _WIDEST <= np.iinfo(np.int16).max else 4
+
+
 def accumulators(op: Operator, graph: Graph, segment: Segment) -> int:
-    """Number of int32 sums that ``op`` keeps in ``segment``: a reduction's, or a tiled segment's closing convolution's."""
+    """Number of running sums that ``op`` keeps in ``segment``: a reduction's, or a tiled segment's closing convolution's."""
     if segment.tile and closes(op, segment):
         height, width, channels = graph.tensors[op.output].shape
         return height * width * channels
@@ -248,9 +280,26 @@ def _ring(clock: _Clock, segment: Segment, ring: Ring) -> Track:
     last = max([last, *(int(front.times[-1]) - 1 for front in readers)])
     size = ring.pixels * ring.channels * tensor.item_bytes
     buffer = Buffer(ring.tensor, size, first, last, tensor.item_bytes)
-    if ring.pixels == tensor.shape[0] * tensor.shape[1] and not segment.tile:
-        return Track(buffer, clock.made(ring.tensor), tuple(readers))
-    return Track(buffer)
+    if segment.tile:
+        return Track(buffer)
+    written = clock.made(ring.tensor)
+    if ring.pixels == tensor.shape[0] * tensor.shape[1]:
+        return Track(buffer, written, tuple(readers))
+    assert written is not None
+    return Track(buffer, Front(written.times, np.minimum(written.bytes, size)), (), _turn(clock, segment, op))
+
+
+def _turn(clock: _Clock, segment: Segment, op: Operator) -> Turn | None:
+    """The producer's turn to its last reader's, if every reader reads at the very step at which the pixel is made."""
+    made, order = clock.stage[op.name], segment.operators
+    readers = clock.readers[op.output]
+    for reader in readers:
+        stage = clock.stage[reader.name]
+        at_once = stage.delay == made.delay and (reduces(reader, clock.graph) or reader.window == Window())
+        if not (at_once and stage.stride == made.stride):
+            return None
+    last = max((order.index(reader.name) for reader in readers), default=order.index(op.name))
+    return Turn(clock.base[op.name], order.index(op.name), last)
 
 
 def layer_by_layer_bytes(graph: Graph) -> int:

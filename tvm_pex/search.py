@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from tvm_pex.graph import Graph, Operator
-from tvm_pex.lifetimes import accumulators
+from tvm_pex.lifetimes import accumulators, sum_bytes
 from tvm_pex.schedule import Schedule, Segment, Unschedulable, make_segment, outside_tensors
 
 ALL_AXES = ("rows", "pixels")
@@ -66,7 +66,7 @@ def segment_peak(graph: Graph, operators: Sequence[Operator], segment: Segment) 
     whole = _present(graph, operators)
     rings = sum(r.pixels * r.channels * graph.tensors[r.tensor].item_bytes for r in segment.rings)
     return rings + sum(graph.tensors[name].bytes for name in whole) + sum(
-        4 * accumulators(op, graph, segment) for op in operators
+        sum_bytes(op) * accumulators(op, graph, segment) for op in operators
     )
 
 

@@ -22,7 +22,7 @@ from tvm import tir
 
 from tvm_pex.graph import Convolution, Graph, Operator
 from tvm_pex.kernels import Expr, Moment, Place, Store, emit_operator
-from tvm_pex.lifetimes import accumulators, closes, sums_name
+from tvm_pex.lifetimes import accumulators, closes, sum_bytes, sums_name
 from tvm_pex.schedule import Schedule, Segment, Stage, reduces
 
 REGION_ATTRIBUTE = "pex.region"
@@ -94,7 +94,8 @@ class _Region:
             count = accumulators(self.operators[stage.operator], self.graph, segment)
             if count:
                 name = sums_name(stage.operator)
-                self.flat[name] = _flat(buffer_name(name), "int32", count)
+                dtype = f"int{8 * sum_bytes(self.operators[stage.operator])}"
+                self.flat[name] = _flat(buffer_name(name), dtype, count)
                 own.append(self.flat[name])
         body = _Nest(self, segment).build()
         for buffer in reversed(own):
