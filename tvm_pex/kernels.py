@@ -166,7 +166,7 @@ def _convolution(ib: Any, op: Convolution, place: Place, moment: Moment) -> None
         oc = slot if place.slice_out is None else moment.slice * place.slice_out + slot
         sum_at = oc if reduction else (moment.row * place.shape_out[1] + moment.column) * channels_out + oc
         acc[0] = tir.Select(moment.begins, scales[oc * 3], place.sums[sum_at]) if running else scales[oc * 3]
-        group = tir.truncdiv(slot if place.slice_in else oc, channels_out // op.groups) if op.groups > 1 else 0
+        group = tir.truncdiv(slot, channels_out // op.groups) if op.groups > 1 else 0
 
         def tap(pixel: Expr, kh: Expr, kw: Expr) -> None:
             if op.groups > 1:

@@ -41,7 +41,7 @@ class Partition:
 class PexPartition:
     """Cuts chains that can run by slices out of ``main`` and gives each region its schedule of least memory.
 
-    ``axes`` is a prefix of ("rows", "pixels"). After a run, ``refused`` lists the operators that stay stock, with reasons.
+    ``axes`` are any of "rows", "pixels" (only with rows) and "channels". After a run, ``refused`` lists the operators that stay stock, with reasons.
     """
 
     def __init__(self, axes: Sequence[str] = ALL_AXES, progress: Progress | None = None) -> None:
@@ -60,11 +60,15 @@ def partition(mod: Any, axes: Sequence[str] = ALL_AXES, progress: Progress | Non
     """What PexPartition does, with everything it found out."""
     mod = relay.transform.InferType()(mod)
     reading = read_function(mod["main"])
-    regions = [_Region(graph, find_schedule(graph, axes=axes, progress=progress)) for graph in split_regions(reading)]
+    regions = [
+        _Region(graph, find_schedule(graph, axes=axes, progress=progress)) for graph in split_regions(reading)
+    ]
     if not regions:
         return Partition(mod, (), reading)
     main = _Rewriter(reading, regions).main(mod["main"])
-    rewritten = tvm.IRModule({**dict(mod.functions.items()), mod.get_global_var("main"): main}, mod.type_definitions)
+    rewritten = tvm.IRModule(
+        {**dict(mod.functions.items()), mod.get_global_var("main"): main}, mod.type_definitions
+    )
     rewritten = relay.transform.InferType()(rewritten)
     return Partition(rewritten, tuple((r.graph, r.schedule) for r in regions), reading)
 
@@ -81,7 +85,9 @@ def split_regions(reading: Reading) -> list[Graph]:
     levels = _Levels(reading)
     numbers = sorted({levels.of_tensor(op.output) for op in reading.graph.operators})
     return [
-        subgraph(reading.graph, [op for op in reading.graph.operators if levels.of_tensor(op.output) == number])
+        subgraph(
+            reading.graph, [op for op in reading.graph.operators if levels.of_tensor(op.output) == number]
+        )
         for number in numbers
     ]
 
@@ -90,7 +96,9 @@ def subgraph(graph: Graph, operators: Sequence[Operator]) -> Graph:
     """The part of ``graph`` that consists of ``operators``, with its borders as inputs and outputs."""
     made = {op.output for op in operators}
     inside = {op.name for op in operators}
-    read_elsewhere = {n for op in graph.operators if op.name not in inside for n in op.inputs} | set(graph.outputs)
+    read_elsewhere = {n for op in graph.operators if op.name not in inside for n in op.inputs} | set(
+        graph.outputs
+    )
     inputs = dict.fromkeys(name for op in operators for name in op.inputs if name not in made)
     outputs = [op.output for op in operators if op.output in read_elsewhere]
     constants = [n for op in operators if isinstance(op, Convolution) for n in (op.weights, op.scales)]

@@ -22,7 +22,7 @@ import functools
 import json
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any
 
@@ -124,10 +124,13 @@ def sums(op: Operator, graph: Graph) -> int:
     return graph.tensors[op.output].shape[2]
 
 
-def make_segment(graph: Graph, operators: Sequence[Operator], axes: Sequence[str]) -> Segment:
+def make_segment(
+    graph: Graph, operators: Sequence[Operator], axes: Sequence[str], tile: int | None = None
+) -> Segment:
     """The segment that runs ``operators`` (in topological order) along ``axes``, a prefix of ("rows", "pixels").
 
-    Operators with time to spare run early or late, whichever keeps less in memory.
+    Operators with time to spare run early or late, whichever keeps less in memory. With a ``tile``, a divisor of
+    ``sliced_channels``, the whole nest runs once for each slice of that many channels.
     Raises Unschedulable when two paths between the same operators disagree about strides, when a tensor would be read
     under another shape than it is written, or when something inside needs a reduction's result.
     """
@@ -140,11 +143,42 @@ def make_segment(graph: Graph, operators: Sequence[Operator], axes: Sequence[str
         Stage(op.name, stride, (delay[0] - low[0], delay[1] - low[1]), links.domain(op))
         for op, stride, delay in zip(operators, strides, delays, strict=True)
     )
-    rings = tuple(Ring(name, pixels, graph.tensors[name].shape[2]) for name, pixels in _rings(links, stages))
+    rings = tuple(
+        Ring(name, pixels, tile or graph.tensors[name].shape[2]) for name, pixels in _rings(links, stages)
+    )
     extent = tuple(
         max(stage.time(axis, stage.domain[axis] - 1) + 1 for stage in stages) if flags[axis] else 1 for axis in (0, 1)
     )
-    return Segment(tuple(a for a in _AXES if a in axes), stages, rings, (extent[0], extent[1]))
+    names = (("channels",) if tile else ()) + tuple(a for a in _AXES if a in axes)
+    return Segment(names, stages, rings, (extent[0], extent[1]), tile)
+
+
+def sliced_channels(graph: Graph, operators: Sequence[Operator]) -> int | None:
+    """Channels of the tensors inside, if ``operators`` can run by slices of channels; else None.
+
+    1. A convolution over all channels reads only whole tensors from outside (it opens), or it comes last and sums
+       over the slices (it closes). It closes only what is sliced, and is no reduction over pixels.
+    2. Everything else works channel by channel: depthwise convolutions of multiplier 1, pools, adds, pads.
+    3. All sliced tensors have the same number of channels, and nothing but the last operator's result, or what works
+       channel by channel, leaves the segment.
+    """
+    made = {op.output for op in operators}
+    channels: set[int] = set()
+    for position, op in enumerate(operators):
+        width = graph.tensors[op.output].shape[2]
+        inside = [name in made for name in op.inputs]
+        if isinstance(op, Convolution) and op.groups == 1:
+            closing = any(inside)
+            if closing and (position != len(operators) - 1 or reduces(op, graph)):
+                return None
+            channels.add(op.views[0][2] if closing else width)
+        elif isinstance(op, Convolution) and not op.groups == op.views[0][2] == width:
+            return None
+        else:
+            channels.add(width)
+        if any(view != graph.tensors[name].shape for name, view in zip(op.inputs, op.views, strict=True)):
+            return None
+    return channels.pop() if len(channels) == 1 else None
 
 
 class _Links:
@@ -368,9 +402,3 @@ def check_once(graph: Graph, schedule: Schedule) -> None:
         if missing:
             raise ValueError(f"{name} runs before {', '.join(sorted(missing))}")
         ready.add(by_name[name].output)
-
-
-def with_tile(segment: Segment, tile: int) -> Segment:
-    """The same nest run once for each slice of ``tile`` channels."""
-    rings = tuple(replace(ring, channels=tile) for ring in segment.rings)
-    return replace(segment, axes=("channels", *segment.axes), rings=rings, tile=tile)

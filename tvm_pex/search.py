@@ -7,14 +7,15 @@ simplest loops is taken: rows before pixels, few segments before many.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from tvm_pex.graph import Graph, Operator
 from tvm_pex.lifetimes import accumulators, sum_bytes
-from tvm_pex.schedule import Schedule, Segment, Unschedulable, make_segment, outside_tensors
+from tvm_pex.schedule import Schedule, Segment, Unschedulable, make_segment, outside_tensors, sliced_channels
 
-ALL_AXES = ("rows", "pixels")
+ALL_AXES = ("rows", "pixels", "channels")
 
 Progress = Callable[[int, int], None]
 
@@ -33,7 +34,7 @@ class Candidate:
 def find_schedule(
     graph: Graph, *, axes: Sequence[str] = ALL_AXES, progress: Progress | None = None
 ) -> Schedule:
-    """The schedule of least peak over ``axes`` (a prefix of rows, pixels). Deterministic.
+    """The schedule of least peak over ``axes``: channels, rows, or rows and pixels. Deterministic.
 
     ``progress`` is called with (operators done, operators in all).
     """
@@ -49,16 +50,23 @@ def find_schedule(
 
 def _candidates(graph: Graph, start: int, axes: Sequence[str]) -> Iterator[Candidate]:
     """Every segment that begins at ``start``."""
+    spatial = [axis for axis in axes if axis != "channels"]
     for stop in range(start + 1, len(graph.operators) + 1):
         operators = graph.operators[start:stop]
-        choices = [axes] if stop == start + 1 else [axes[:n] for n in range(1, len(axes) + 1)]
-        for choice in choices:
+        # One operator alone has the same loops whatever its axes, and the finest clock tells most about what is dead.
+        choices = [spatial] if stop == start + 1 else [spatial[:n] for n in range(len(spatial) + 1)]
+        channels = sliced_channels(graph, operators) if "channels" in axes and stop > start + 1 else None
+        tiles = [None, *(tile for tile in range(1, channels or 1) if (channels or 1) % tile == 0)]
+        for choice, tile in itertools.product(choices, tiles):
+            if not choice and not tile and stop > start + 1:
+                continue
             try:
-                segment = make_segment(graph, operators, choice)
+                segment = make_segment(graph, operators, choice, tile)
             except Unschedulable:
                 return
-            price = 1 if stop == start + 1 else 1 + len(operators) * (len(choice) - 1)
-            yield Candidate(start, stop, segment_peak(graph, operators, segment), price, segment)
+            price = 1 if stop == start + 1 else 1 + len(operators) * len(choice)
+            slices = (channels or 1) // tile if tile else 1
+            yield Candidate(start, stop, segment_peak(graph, operators, segment), price * slices, segment)
 
 
 def segment_peak(graph: Graph, operators: Sequence[Operator], segment: Segment) -> int:

@@ -148,12 +148,9 @@ class _Nest:
     def _row_of(self, stage: Stage, time: Expr) -> None:
         """A whole row of the stage, or the whole tensor where the segment has no rows."""
         with self.ib.if_scope(self._is_due(stage, 0, time)):
-            with self.ib.for_range(0, stage.domain[1], "column") as column:
-                if "rows" in self.segment.axes:
-                    self._emit(stage, self._index(stage, 0, time), column)
-                else:
-                    with self.ib.for_range(0, stage.domain[0], "line") as line:
-                        self._emit(stage, line, column)
+            lines = 1 if "rows" in self.segment.axes else stage.domain[0]
+            with self.ib.for_range(0, lines, "line") as line, self.ib.for_range(0, stage.domain[1], "column") as column:
+                self._emit(stage, line if lines > 1 else self._index(stage, 0, time), column)
 
     def _due(self, stage: Stage, time: tuple[Expr, Expr]) -> None:
         with self.ib.if_scope(tir.all(self._is_due(stage, 0, time[0]), self._is_due(stage, 1, time[1]))):
@@ -169,6 +166,8 @@ class _Nest:
         return due
 
     def _index(self, stage: Stage, axis: int, time: Expr) -> Expr:
+        if stage.stride[axis] == 0:
+            return 0
         return tir.truncdiv(time - stage.delay[axis], stage.stride[axis])
 
     def _emit(self, stage: Stage, row: Expr, column: Expr) -> None:
