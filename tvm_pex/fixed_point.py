@@ -17,7 +17,7 @@ LARGEST_SHIFT = 62
 
 
 class FixedPoint(NamedTuple):
-    """``shift`` is 0 (then nothing is rounded) or in 1..62; ``undefined``: stock TVM's C for it has no defined value."""
+    """``shift`` is 0 (nothing is rounded) or in 1..62; ``undefined``: stock TVM's C for it has no defined value."""
 
     multiplier: int
     shift: int

@@ -45,9 +45,7 @@ def read_convolution(call: relay.Call, readers: Readers) -> Claim:
         require(int(sums.attrs.axis) in (-1, len(static_shape(sums)) - 1), "its bias is not per channel")
         bias = constant(sums.args[1], "bias").astype(np.int64)
         sums = used_once(sums.args[0], readers)
-    require(
-        op_name(sums) in ("qnn.conv2d", "qnn.dense"), f"its bias is added to {op_name(sums) or 'an input'}"
-    )
+    require(op_name(sums) in ("qnn.conv2d", "qnn.dense"), f"its bias is added to {op_name(sums) or 'an input'}")
     require(str(sums.attrs.out_dtype) == "int32", f"its sums are {sums.attrs.out_dtype}, not int32")
     zero_in = integer(sums.args[2], "input zero point")
     if op_name(sums) == "qnn.dense":
@@ -76,13 +74,7 @@ def read_convolution(call: relay.Call, readers: Readers) -> Claim:
         low,
         high,
     )
-    kind = (
-        "dense"
-        if op_name(sums) == "qnn.dense"
-        else "depthwise"
-        if groups > 1 and groups == view[2]
-        else "conv"
-    )
+    kind = "dense" if op_name(sums) == "qnn.dense" else "depthwise" if groups > 1 and groups == view[2] else "conv"
     constants = {"weights": weights, "scales": scales}
     return Claim(kind, operator, (data,), graph_shape(call), byte_dtype(call), constants, undefined)
 
@@ -121,11 +113,7 @@ def _read_dense(dense: relay.Call) -> tuple[relay.Expr, Shape, Window, int, Arra
     weights = constant(dense.args[1], "weights")
     require(weights.dtype in (np.int8, np.uint8), f"its weights are {weights.dtype}")
     source = strip_views(data)
-    if (
-        isinstance(source, relay.Call)
-        and len(static_shape(source)) in (3, 4)
-        and static_shape(source)[0] == 1
-    ):
+    if isinstance(source, relay.Call) and len(static_shape(source)) in (3, 4) and static_shape(source)[0] == 1:
         view = graph_shape(source)
     height, width, channels = view
     weights = weights.reshape(-1, height, width, channels).transpose(1, 2, 3, 0)
@@ -152,14 +140,10 @@ def _scales(call: relay.Call, channels: int, bias: Array | None, largest: Array)
         require(int(call.attrs.axis) in (-1, last), f"its scales are along axis {call.attrs.axis}")
     out = scalar(scale_out, "output scale")
     try:
-        fixed = [
-            fixed_point(float(s), out, per_channel=per_channel) for s in np.broadcast_to(scales, (channels,))
-        ]
+        fixed = [fixed_point(float(s), out, per_channel=per_channel) for s in np.broadcast_to(scales, (channels,))]
     except ValueError as error:
         raise Unsupported(str(error)) from error
-    offset = (np.zeros(channels, np.int64) if bias is None else bias) - integer(
-        zero_in, "requantise zero point"
-    )
+    offset = (np.zeros(channels, np.int64) if bias is None else bias) - integer(zero_in, "requantise zero point")
     rows = np.stack([offset, [f.multiplier for f in fixed], [f.shift for f in fixed]], axis=1)
     _check_32_bits(rows, largest)
     return rows.astype(np.int32), sum(f.undefined for f in fixed)

@@ -96,8 +96,8 @@ def _clip_bounds(call: relay.Call) -> Pair:
 def _clipped(operator: Operator, low: int, high: int) -> Operator:
     """``operator`` followed by a clip to low..high."""
     assert not isinstance(operator, Pad)
-    bounds = {"low": min(max(operator.low, low), high), "high": max(min(operator.high, high), low)}
-    return dataclasses.replace(operator, **bounds)
+    lowest, highest = min(max(operator.low, low), high), max(min(operator.high, high), low)
+    return dataclasses.replace(operator, low=lowest, high=highest)
 
 
 def _elementwise(
@@ -138,7 +138,7 @@ _REASONS = {
     "qnn.dequantize": "it writes float32",
     "qnn.conv2d": "its sums are not requantised to 8 bits",
     "qnn.dense": "its sums are not requantised to 8 bits",
-    "cast": "it is not the end of an average pool",
+    "cast": "it does not end an average pool",
 }
 
 _READERS: dict[str, Callable[[relay.Call, Readers], Claim]] = {

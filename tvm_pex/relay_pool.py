@@ -49,9 +49,7 @@ def read_average(call: relay.Call, readers: Readers) -> Claim:
         requantise_arguments(call)
         rescale, undefined = tensor_rescale(*call.args[1:])
     else:
-        require(
-            byte_dtype(call) == byte_dtype(data), f"it averages {byte_dtype(data)} into {byte_dtype(call)}"
-        )
+        require(byte_dtype(call) == byte_dtype(data), f"it averages {byte_dtype(data)} into {byte_dtype(call)}")
     if rescale and (rescale.multiplier, rescale.shift) == (1, 0) and rescale.zero_in == rescale.zero_out:
         rescale = None
     claim = _pool(call, data, window, maximum=False, bounds=dtype_range(byte_dtype(call)), rescale=rescale)
@@ -100,8 +98,8 @@ def _pool_window(pool: relay.Call) -> Window:
     require(str(attrs.out_layout) in ("", "NHWC"), f"its output layout is {attrs.out_layout}")
     require(not attrs.ceil_mode, "its ceil_mode is on")
     require(all(int(d) == 1 for d in attrs.dilation), "it is dilated")
-    padding = sides(attrs.padding)
-    return Window(kernel=pair(attrs.pool_size), stride=pair(attrs.strides), pad=padding[:2])
+    top, left = sides(attrs.padding)[:2]
+    return Window(kernel=pair(attrs.pool_size), stride=pair(attrs.strides), pad=(top, left))
 
 
 def _average_window(pool: relay.Call) -> Window:

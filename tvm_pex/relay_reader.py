@@ -73,9 +73,7 @@ def read_function(func: relay.Function) -> Reading:
     split = _split(nodes, sealed, func.body)
     stock = _stock_names(nodes, split)
     names = _tensor_names(func, split, stock)
-    uses = tuple(
-        (names[strip_views(e)], e) for e in nodes if e in split.outside and strip_views(e) in split.claims
-    )
+    uses = tuple((names[strip_views(e)], e) for e in nodes if e in split.outside and strip_views(e) in split.claims)
     view = "it reshapes what stays with TVM"
     return Reading(
         graph=_graph(split.claims, names, {name for name, _ in uses}),
@@ -125,10 +123,7 @@ def _split(nodes: list[relay.Expr], sealed: set[relay.Expr], body: relay.Expr) -
     """Walks from the results to the inputs, so that what a claimed operator absorbs is never asked for itself."""
     readers = Counter(operand for expr in nodes for operand in _operands(expr))
     readers[body] += 1
-    found, inherited = (
-        _Split(outside={body: None}),
-        dict.fromkeys(sealed, "it is inside control flow or a function"),
-    )
+    found, inherited = _Split(outside={body: None}), dict[relay.Expr, str]()
     wanted = {body}
     for expr in reversed(nodes):
         if expr not in wanted:
@@ -137,10 +132,10 @@ def _split(nodes: list[relay.Expr], sealed: set[relay.Expr], body: relay.Expr) -
             wanted.add(strip_views(expr))
             continue
         try:
-            require(expr not in inherited, inherited.get(expr, ""))
+            require(expr not in sealed, "it is inside control flow or a function")
             claim = _claim(expr, readers)
         except Unsupported as refusal:
-            _leave(expr, str(refusal), found, inherited)
+            _leave(expr, inherited.get(expr, str(refusal)), found, inherited)
             wanted.update(_operands(expr))
         else:
             found.claims[expr] = claim
@@ -157,15 +152,8 @@ def _claim(expr: relay.Expr, readers: Counter[relay.Expr]) -> Claim:
     return claim
 
 
-_PARTS = (
-    "qnn.conv2d",
-    "qnn.dense",
-    "nn.bias_add",
-    "qnn.requantize",
-    "nn.avg_pool2d",
-    "nn.global_avg_pool2d",
-    "mean",
-)
+_PARTS = ("qnn.conv2d", "qnn.dense", "nn.bias_add", "nn.avg_pool2d", "nn.global_avg_pool2d", "mean", "cast")
+"""What only an operator above it could have taken along: its reason is that one's."""
 
 
 def _leave(expr: relay.Expr, reason: str, found: _Split, inherited: dict[relay.Expr, str]) -> None:
@@ -173,7 +161,7 @@ def _leave(expr: relay.Expr, reason: str, found: _Split, inherited: dict[relay.E
     found.outside.update(dict.fromkeys(_operands(expr)))
     if isinstance(expr, relay.Call):
         found.reasons[expr] = reason
-        if op_name(expr) in (*_PARTS, "clip", "cast"):
+        if op_name(expr) in (*_PARTS, "qnn.requantize"):
             inherited.update((data, reason) for data in expr.args[:1] if op_name(data) in _PARTS)
     elif _is_sealed(expr) and not isinstance(expr, relay.Function):
         found.reasons[expr] = "it is control flow"
@@ -193,9 +181,7 @@ def _stock_names(nodes: list[relay.Expr], split: _Split) -> dict[relay.Expr, str
 def _tensor_names(func: relay.Function, split: _Split, stock: dict[relay.Expr, str]) -> dict[relay.Expr, str]:
     """A name for every tensor: sources in the order of the function's parameters and of their use, then operators."""
     sources = dict.fromkeys(strip_views(data) for claim in split.claims.values() for data in claim.inputs)
-    outer = dict.fromkeys(
-        [p for p in func.params if p in sources] + [s for s in sources if s not in split.claims]
-    )
+    outer = dict.fromkeys([p for p in func.params if p in sources] + [s for s in sources if s not in split.claims])
     operators = {expr: f"{claim.kind}{index}" for index, (expr, claim) in enumerate(split.claims.items())}
     names: dict[relay.Expr, str] = {}
     for expr in outer:
@@ -216,9 +202,7 @@ def _graph(claims: dict[relay.Expr, Claim], names: dict[relay.Expr, str], read: 
     sources = [expr for expr in names if expr not in claims]
     tensors = [Tensor(names[e], _source_shape(e), str(e.checked_type.dtype)) for e in sources]
     tensors += [Tensor(names[expr], claim.shape, claim.dtype) for expr, claim in claims.items()]
-    constants = {
-        f"{names[e]}.{key}": value for e, claim in claims.items() for key, value in claim.constants.items()
-    }
+    constants = {f"{names[e]}.{key}": value for e, claim in claims.items() for key, value in claim.constants.items()}
     return Graph(
         tensors={tensor.name: tensor for tensor in tensors},
         operators=tuple(_named(claim, names[expr], names) for expr, claim in claims.items()),

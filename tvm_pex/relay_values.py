@@ -28,9 +28,7 @@ def require(condition: bool, reason: str) -> None:
 
 def op_name(expr: relay.Expr) -> str:
     """The Relay operator that ``expr`` calls, or an empty string if it calls none."""
-    is_call = (
-        isinstance(expr, relay.Call) and hasattr(expr.op, "name") and not isinstance(expr.op, relay.GlobalVar)
-    )
+    is_call = isinstance(expr, relay.Call) and hasattr(expr.op, "name") and not isinstance(expr.op, relay.GlobalVar)
     return str(expr.op.name) if is_call else ""
 
 
@@ -113,8 +111,6 @@ def _keeps_order(call: relay.Call) -> bool:
     shape = call.args[0].checked_type.shape
     if not all(isinstance(n, tir.IntImm) for n in shape):
         return False
-    axes = (
-        [int(a) % len(shape) for a in call.attrs.axes] if call.attrs.axes else list(range(len(shape)))[::-1]
-    )
+    axes = [int(a) % len(shape) for a in call.attrs.axes] if call.attrs.axes else list(range(len(shape)))[::-1]
     long = [a for a in axes if int(shape[a]) > 1]
     return long == sorted(long)

@@ -1,0 +1,118 @@
+"""A slow, plain interpreter of graphs in 64-bit integers: every faster way of running a graph is held against it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from tvm_pex.graph import Add, Convolution, Graph, Operator, Pad, Pool, Rescale, Shape, Window
+
+Array = npt.NDArray[Any]
+
+
+def run_graph(graph: Graph, inputs: Mapping[str, Array]) -> dict[str, Array]:
+    """Every tensor of the graph, by name, in its shape and type; ``inputs`` may have any shape of the right size."""
+    tensors = graph.tensors
+    values = {name: np.asarray(inputs[name]).reshape(tensors[name].shape) for name in graph.inputs}
+    for operator in graph.operators:
+        operands = [
+            values[name].astype(np.int64).reshape(view)
+            for name, view in zip(operator.inputs, operator.views, strict=True)
+        ]
+        tensor = tensors[operator.output]
+        result = _run(operator, operands, tensor.shape, graph.constants)
+        limits = np.iinfo(tensor.dtype)
+        assert result.min() >= limits.min and result.max() <= limits.max, f"{operator.name} leaves {tensor.dtype}"
+        values[tensor.name] = result.astype(tensor.dtype).reshape(tensor.shape)
+    return values
+
+
+def _run(operator: Operator, operands: list[Array], shape: Shape, constants: Mapping[str, Array]) -> Array:
+    if isinstance(operator, Convolution):
+        return _convolution(operator, operands[0], shape, constants)
+    if isinstance(operator, Pool):
+        return _pool(operator, operands[0], shape)
+    if isinstance(operator, Add):
+        return _add(operator, operands)
+    return _pad(operator, operands[0], shape)
+
+
+def _rescale(values: Array, multiplier: Any, shift: Any) -> Array:
+    """The formula of tvm_pex.graph, for one multiplier and shift or one per channel."""
+    half = np.where(np.asarray(shift) > 0, np.int64(1) << np.maximum(np.asarray(shift) - 1, 0), 0)
+    result: Array = (values * multiplier + half) >> shift
+    return result
+
+
+def _rescaled(values: Array, rescale: Rescale) -> Array:
+    return _rescale(values - rescale.zero_in, rescale.multiplier, rescale.shift)
+
+
+def _taps(data: Array, window: Window, shape: Shape, outside: int) -> list[tuple[int, int, Array]]:
+    """(row, column, what it reads for every output position) of each position of the window."""
+    rows = _reads(window, shape, 0)
+    columns = _reads(window, shape, 1)
+    bordered = np.full((data.shape[0] + 2, data.shape[1] + 2, data.shape[2]), outside, np.int64)
+    bordered[1:-1, 1:-1] = data
+    rows, columns = np.clip(rows, -1, data.shape[0]) + 1, np.clip(columns, -1, data.shape[1]) + 1
+    kernel = window.kernel
+    return [(i, j, bordered[rows[i]][:, columns[j]]) for i in range(kernel[0]) for j in range(kernel[1])]
+
+
+def _reads(window: Window, shape: Shape, axis: int) -> Array:
+    """[window position, output index] -> input index, possibly outside the tensor."""
+    first = np.arange(shape[axis]) * window.stride[axis] - window.pad[axis]
+    reads: Array = first[None, :] + (np.arange(window.kernel[axis]) * window.dilation[axis])[:, None]
+    return reads
+
+
+def _convolution(op: Convolution, data: Array, shape: Shape, constants: Mapping[str, Array]) -> Array:
+    weights = constants[op.weights].astype(np.int64) - op.zero_weight
+    bias, multiplier, shift = constants[op.scales].astype(np.int64).T
+    height, width, channels = shape
+    deep, wide = weights.shape[2], channels // op.groups
+    grouped = weights.reshape(*weights.shape[:2], deep, op.groups, wide)
+    sums = np.zeros((height, width, op.groups, wide), np.int64)
+    for i, j, tap in _taps(data - op.zero_in, op.window, shape, 0):
+        parts = tap.reshape(height, width, op.groups, deep)
+        if deep == 1:
+            sums += parts * grouped[i, j, 0]
+        elif op.groups == 1:
+            sums[:, :, 0] += parts[:, :, 0] @ grouped[i, j, :, 0]
+        else:
+            sums += np.einsum("hwgi,igo->hwgo", parts, grouped[i, j])
+    sums = sums.reshape(shape) + bias
+    assert np.abs(sums).max() < 2**31, f"{op.name} leaves 32 bits"
+    result: Array = np.clip(_rescale(sums, multiplier, shift) + op.zero_out, op.low, op.high)
+    return result
+
+
+def _pool(op: Pool, data: Array, shape: Shape) -> Array:
+    lowest = np.iinfo(np.int64).min
+    if op.maximum:
+        result = np.max([tap for _, _, tap in _taps(data, op.window, shape, lowest)], axis=0)
+        assert result.min() > lowest, f"{op.name} has an empty window"
+    else:
+        sums = sum(tap for _, _, tap in _taps(data, op.window, shape, 0))
+        count = sum(tap for _, _, tap in _taps(np.ones_like(data), op.window, shape, 0))
+        result = np.sign(sums) * (np.abs(sums) // count)
+    if op.rescale:
+        result = _rescaled(result, op.rescale) + op.rescale.zero_out
+    clipped: Array = np.clip(result, op.low, op.high)
+    return clipped
+
+
+def _add(op: Add, operands: list[Array]) -> Array:
+    total = sum(_rescaled(data, rescale) for data, rescale in zip(operands, op.rescales, strict=True))
+    result: Array = np.clip(total + op.rescales[0].zero_out, op.low, op.high)
+    return result
+
+
+def _pad(op: Pad, data: Array, shape: Shape) -> Array:
+    result = np.full(shape, op.value, np.int64)
+    top, left = op.window.pad
+    result[top : top + data.shape[0], left : left + data.shape[1]] = data
+    return result

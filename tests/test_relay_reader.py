@@ -1,0 +1,465 @@
+"""The Relay reader: small networks in the form that TVM's TFLite importer gives them, then whole ones.
+
+What the reader found is run by tests/interpreter.py and compared, byte for byte, with what stock TVM builds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from interpreter import run_graph
+from relay_forms import (
+    add,
+    average,
+    convolution,
+    dense,
+    fraction,
+    random,
+    requantise,
+    source,
+    stock,
+    sums,
+    typed,
+    whole,
+)
+
+from tvm_pex._tvm import relay
+from tvm_pex.fixed_point import IDENTITY, fixed_point
+from tvm_pex.graph import Add, Convolution, Pad, Pool, graph_from_json
+from tvm_pex.relay_reader import Reading, read_function
+from tvm_pex.relay_shifts import define_shifts
+
+MODELS = Path(__file__).resolve().parents[2] / "shared" / "models"
+QUANTISED = (
+    "ad01_int8",
+    "hello_world_int8",
+    "kws_ref_model",
+    "mcunet_vww1",
+    "micro_kws_m",
+    "micro_speech_quantized",
+    "mobilenet_v1_0.25_128_quant",
+    "mobilenet_v2_1.0_224_ptq",
+    "person_detect",
+    "pretrainedResnet_quant",
+    "str_ww_ref_model",
+    "vww_96_int8",
+)
+
+
+# Running both sides.
+
+
+def random_inputs(func: Any, seed: int) -> dict[str, Any]:
+    inputs = {}
+    for index, param in enumerate(func.params):
+        shape = tuple(int(n) for n in param.checked_type.shape)
+        dtype = param.checked_type.dtype
+        if dtype.startswith("float"):
+            inputs[param.name_hint] = np.random.default_rng(seed).standard_normal(shape).astype(dtype)
+        else:
+            inputs[param.name_hint] = random(*shape, dtype=dtype, seed=seed + index)
+    return inputs
+
+
+def assert_exact(func: Any, reading: Reading, seeds: Sequence[int] = (7,)) -> None:
+    """The tensors that leave the owned part are stock TVM's, when those that enter it are."""
+    entering = [reading.expressions[name] for name in reading.graph.inputs]
+    leaving = [expr for _, expr in reading.uses]
+    probe = relay.Function(func.params, relay.Tuple(entering + leaving))
+    for values in stock(probe, *(random_inputs(func, seed) for seed in seeds)):
+        results = run_graph(reading.graph, dict(zip(reading.graph.inputs, values)))
+        for (name, _), want in zip(reading.uses, values[len(entering) :], strict=True):
+            np.testing.assert_array_equal(results[name].reshape(want.shape), want, err_msg=name)
+            assert results[name].dtype == want.dtype
+
+
+def read(body: Any) -> Reading:
+    """Reads a network that Pex owns from end to end, and holds it against stock TVM."""
+    func = typed(body)
+    reading = read_function(func)
+    assert reading.refused == ()
+    assert_exact(func, reading, seeds=(7, 8))
+    return reading
+
+
+def only(body: Any) -> Any:
+    """The one operator of a network."""
+    (operator,) = read(body).graph.operators
+    return operator
+
+
+def reasons(body: Any) -> dict[str, str]:
+    return {refusal.operator: refusal.reason for refusal in read_function(typed(body)).refused}
+
+
+# Convolutions.
+
+
+def test_convolution_with_asymmetric_padding_per_channel() -> None:
+    conv = convolution(source(1, 9, 8, 3), random(3, 2, 3, 4), strides=(2, 1), padding=(0, 1, 1, 0))
+    op = only(relay.clip(conv, -100.0, 90.0))
+    assert isinstance(op, Convolution)
+    assert (op.name, op.inputs, op.views, op.output) == ("conv0", ("x",), ((9, 8, 3),), "conv0")
+    assert (op.window.kernel, op.window.stride, op.window.pad) == ((3, 2), (2, 1), (0, 1))
+    assert (op.zero_in, op.zero_weight, op.zero_out, op.low, op.high) == (-5, 0, 3, -100, 90)
+
+
+def test_convolution_without_bias_per_tensor_dilated() -> None:
+    acc = sums(source(1, 9, 9, 2), random(3, 3, 2, 3), dilation=(2, 3), padding=(2, 3, 2, 3))
+    reading = read(requantise(acc, 3e-4, zero_in=11))
+    assert reading.graph.constants["conv0.scales"][:, 0].tolist() == [-11, -11, -11]
+
+
+def test_equal_scales_are_not_multiplied() -> None:
+    read(requantise(sums(source(1, 2, 2, 1), random(1, 1, 1, 2)), 0.1))
+    read(requantise(sums(source(1, 2, 2, 1), random(1, 1, 1, 2)), [0.1, 0.2]))
+
+
+def test_depthwise_with_depth_multiplier() -> None:
+    op = only(convolution(source(1, 6, 6, 5), random(3, 3, 5, 2), "HWOI", groups=5, padding=(1, 1, 1, 1)))
+    assert (op.name, op.groups) == ("depthwise0", 5)
+
+
+def test_grouped_convolution() -> None:
+    assert only(convolution(source(1, 5, 5, 4), random(3, 3, 2, 6), groups=2)).groups == 2
+
+
+def test_uint8_with_kernel_zero_point() -> None:
+    weights = random(3, 3, 2, 4, dtype="uint8")
+    acc = sums(source(1, 5, 5, 2, dtype="uint8"), weights, zero_in=131, zero_weight=120, padding=(1, 1, 1, 1))
+    op = only(requantise(acc, 3e-4, dtype="uint8", zero_out=7))
+    assert (op.zero_in, op.zero_weight, op.low, op.high) == (131, 120, 0, 255)
+
+
+def test_shift_beyond_64_bits_is_zero() -> None:
+    weights = random(1, 1, 2, 3)
+    scales = [1e-4, 0.15 * 2.0**-40, 0.15 * 2.0**-33]
+    acc = sums(source(1, 3, 3, 2), weights)
+    func = typed(requantise(acc, scales))
+    reading = read_function(func)
+    assert reading.undefined_shift_channels == 1
+    assert reading.graph.constants["conv0.scales"][1:, 1:].tolist() == [[0, 1], [0, 1]]
+    defined, count = define_shifts(func)
+    assert count == 1
+    assert_exact(defined, read_function(defined))
+    inputs = random_inputs(func, 7)
+    want = stock(defined, inputs)[0][0]
+    np.testing.assert_array_equal(run_graph(reading.graph, inputs)["conv0"].reshape(want.shape), want)
+
+
+def test_one_power_of_two_for_a_tensor_shifts_in_32_bits() -> None:
+    assert fixed_point(2.0**-31, 1.0, per_channel=False).undefined is False
+    assert fixed_point(2.0**-32, 1.0, per_channel=False).undefined is True
+    assert fixed_point(2.0**-32, 1.0, per_channel=True).undefined is False
+    assert fixed_point(1.0, 1.0, per_channel=False) == IDENTITY
+
+
+# Dense.
+
+
+def test_dense_after_dense() -> None:
+    first = relay.clip(dense(source(1, 12), random(6, 12)), -128.0, 127.0)
+    reading = read(dense(relay.reshape(first, (-1, 6)), random(3, 6, seed=1), scale=1e-3))
+    assert [op.name for op in reading.graph.operators] == ["dense0", "dense1"]
+
+
+def test_dense_uint8() -> None:
+    assert only(dense(source(1, 9, dtype="uint8"), random(4, 9, dtype="uint8"), "uint8", 99)).zero_weight == 99
+
+
+def test_dense_of_a_flattened_tensor_has_a_whole_window() -> None:
+    conv = convolution(source(1, 4, 5, 2), random(1, 1, 2, 3))
+    reading = read(dense(relay.reshape(relay.reshape(conv, (-1, 60)), (-1, 60)), random(7, 60)))
+    op = reading.graph.operators[1]
+    assert (op.views, op.window.kernel) == (((4, 5, 3),), (4, 5))
+    assert op.window.covers(op.views[0])
+    assert reading.graph.tensors["dense1"].shape == (1, 1, 7)
+
+
+# Pools.
+
+
+def test_average_pool_truncates_and_skips_padding() -> None:
+    op = only(average(source(1, 5, 7, 3), padding=(0, 0, 1, 1)))
+    assert isinstance(op, Pool)
+    assert (op.maximum, op.window.kernel, op.rescale) == (False, (2, 2), None)
+    only(relay.clip(average(source(1, 5, 5, 3), pool_size=(3, 3), strides=(1, 1), padding=(1, 1, 1, 1)), -9.0, 9.0))
+
+
+def test_max_pool_with_clip() -> None:
+    pool = relay.nn.max_pool2d(source(1, 6, 5, 2), (3, 3), (2, 2), padding=(1, 0, 0, 1), layout="NHWC")
+    op = only(relay.clip(pool, 0.0, 100.0))
+    assert (op.maximum, op.low, op.window.pad) == (True, 0, (1, 0))
+
+
+@pytest.mark.parametrize("keepdims", [True, False])
+def test_mean_with_requantise(keepdims: bool) -> None:
+    mean = relay.mean(relay.cast(source(1, 5, 3, 6), "int32"), axis=(1, 2), keepdims=keepdims)
+    op = only(requantise(mean, 0.17, zero_in=-4))
+    assert (op.window.kernel, op.rescale.zero_in, op.rescale.zero_out) == ((5, 3), -4, 3)
+
+
+def test_mean_over_one_axis_without_rescale() -> None:
+    mean = relay.mean(relay.cast(source(1, 5, 3, 6), "int32"), axis=2)
+    reading = read(requantise(mean, 0.1, zero_in=3))
+    (op,) = reading.graph.operators
+    assert isinstance(op, Pool)
+    assert (op.window.kernel, op.rescale, reading.graph.tensors["pool0"].shape) == ((1, 3), None, (5, 1, 6))
+
+
+def test_global_average_pool() -> None:
+    pool = relay.nn.global_avg_pool2d(relay.cast(source(1, 5, 3, 6), "int32"), layout="NHWC")
+    assert only(relay.cast(pool, "int8")).window.kernel == (5, 3)
+
+
+# Element by element.
+
+
+def test_add_of_different_scales_with_clip() -> None:
+    reading = read(relay.clip(add(source(1, 3, 4, 2), source(1, 3, 4, 2, name="y")), -50.0, 127.0))
+    (op,) = reading.graph.operators
+    assert isinstance(op, Add)
+    assert (op.inputs, op.low, [r.zero_in for r in op.rescales]) == (("x", "y"), -50, [4, -7])
+
+
+def test_add_of_equal_scales() -> None:
+    op = only(add(source(1, 3, 4, 2), source(1, 3, 4, 2, name="y"), (0.3, 0.3, 0.3), (4, 5, 4)))
+    assert [(r.multiplier, r.shift) for r in op.rescales] == [(1, 0), (1, 0)]
+
+
+def test_add_of_a_tensor_to_itself_with_scale_above_one() -> None:
+    x = source(1, 3, 4, 2, dtype="uint8")
+    assert only(add(x, x, (3.3, 0.8, 0.4), (100, 3, 250))).inputs == ("x", "x")
+
+
+def test_lone_requantise_between_types() -> None:
+    op = only(requantise(source(1, 4, 4, 3, dtype="uint8"), 0.1, zero_in=127, zero_out=-1))
+    assert (op.name, len(op.rescales)) == ("add0", 1)
+    only(requantise(source(1, 7), 0.37, zero_in=12))
+
+
+def test_lone_clip_and_relu() -> None:
+    assert (only(relay.clip(source(1, 4, 4, 3), -3.0, 40.0)).name) == "clip0"
+    assert only(relay.nn.relu(source(1, 4, 4, 3))).low == 0
+    assert only(relay.clip(relay.nn.relu(source(1, 9)), -3.0, 40.0)).high == 40
+
+
+def test_clip_stands_alone_when_its_operator_has_other_readers() -> None:
+    conv = convolution(source(1, 4, 4, 2), random(1, 1, 2, 3))
+    reading = read(add(conv, relay.clip(conv, 0.0, 50.0)))
+    assert [op.name for op in reading.graph.operators] == ["conv0", "clip1", "add2"]
+
+
+# Pads.
+
+
+def test_pad_with_the_zero_point_folds_into_every_convolution() -> None:
+    padded = relay.nn.pad(source(1, 5, 5, 2), ((0, 0), (1, 0), (2, 1), (0, 0)), -5.0)
+    first = convolution(padded, random(3, 3, 2, 4))
+    second = convolution(padded, random(3, 3, 2, 4, seed=3), padding=(1, 1, 1, 1), strides=(2, 2))
+    reading = read(relay.Tuple([first, second]))
+    assert [(op.name, op.window.pad) for op in reading.graph.operators] == [
+        ("conv0", (1, 2)),
+        ("conv1", (2, 3)),
+    ]
+
+
+def test_pad_with_another_value_is_an_operator() -> None:
+    padded = relay.nn.pad(source(1, 5, 5, 2), ((0, 0), (1, 0), (2, 1), (0, 0)), 0.0)
+    reading = read(convolution(padded, random(3, 3, 2, 4)))
+    pad = reading.graph.operators[0]
+    assert isinstance(pad, Pad)
+    assert (pad.name, pad.value, pad.window.pad, reading.graph.tensors["pad0"].shape) == (
+        "pad0",
+        0,
+        (1, 2),
+        (6, 8, 2),
+    )
+
+
+def test_pad_folds_into_a_maximum_only_when_it_cannot_win() -> None:
+    def pooled(value: float, widths: tuple[int, int]) -> list[str]:
+        padded = relay.nn.pad(source(1, 6, 6, 2), ((0, 0), widths, widths, (0, 0)), value)
+        pool = relay.nn.max_pool2d(padded, (2, 2), (2, 2), layout="NHWC")
+        return [op.name for op in read(pool).graph.operators]
+
+    assert pooled(-128.0, (1, 1)) == ["pool0"]
+    assert pooled(-127.0, (1, 1)) == ["pad0", "pool1"]
+    assert pooled(-128.0, (2, 0)) == ["pad0", "pool1"]
+
+
+def test_pad_stays_before_an_average() -> None:
+    padded = relay.nn.pad(source(1, 5, 5, 2), ((0, 0), (1, 0), (1, 0), (0, 0)), 7.0)
+    assert [op.name for op in read(average(padded)).graph.operators] == ["pad0", "pool1"]
+
+
+# Views, names, borders.
+
+
+def test_a_reshape_at_the_border_is_part_of_the_use() -> None:
+    conv = convolution(source(1, 4, 4, 2), random(4, 4, 2, 3))
+    func = typed(relay.nn.softmax(relay.reshape(relay.squeeze(conv, [1, 2]), (3,))))
+    reading = read_function(func)
+    assert [(name, expr.op.name) for name, expr in reading.uses] == [("conv0", "reshape")]
+    assert [refusal.operator for refusal in reading.refused] == ["nn.softmax#0"]
+    assert_exact(func, reading)
+
+
+def test_tensors_of_stock_calls_enter_the_graph() -> None:
+    parts = relay.split(source(1, 4, 4, 6), 2, axis=3)
+    func = typed(add(convolution(parts[0], random(1, 1, 3, 3)), relay.negative(parts[1])))
+    reading = read_function(func)
+    assert reading.graph.inputs == ("split#0.0", "negative#1")
+    assert reading.graph.outputs == ("add1",)
+    assert_exact(func, reading)
+
+
+def test_a_parameter_named_like_an_operator_keeps_apart() -> None:
+    reading = read(convolution(source(1, 3, 3, 2, name="conv0"), random(1, 1, 2, 3)))
+    assert reading.graph.inputs == ("conv0_",)
+
+
+def test_vectors_rows_and_other_ranks() -> None:
+    for shape in ((5,), (1, 5), (1, 4, 3), (1, 2, 2, 3), (1, 2, 2, 3, 2)):
+        read(requantise(source(*shape), 0.37))
+    reading = read(requantise(relay.reshape(convolution(source(1, 4, 1, 2), random(1, 1, 2, 3)), (1, 4, 3)), 0.3))
+    assert reading.graph.operators[1].views == ((4, 1, 3),)
+
+
+def test_a_transpose_of_one_pixel_is_a_view() -> None:
+    conv = convolution(source(1, 3, 3, 2), random(3, 3, 2, 4))
+    nchw = relay.reshape(relay.transpose(conv, (0, 3, 1, 2)), (1, 4))
+    assert len(read(dense(nchw, random(3, 4), scale=1e-3)).graph.operators) == 2
+
+
+def test_the_graph_survives_json() -> None:
+    graph = read(add(convolution(source(1, 4, 4, 2), random(1, 1, 2, 2)), source(1, 4, 4, 2, name="y"))).graph
+    assert graph_from_json(graph.to_json()).operators == graph.operators
+
+
+# Refusals.
+
+
+X = source(1, 4, 4, 2)
+W = random(3, 3, 2, 4)
+REFUSED = {
+    "kernel zero point per channel": (
+        requantise(sums(X, W, zero_weight=[1, 2, 3, 4]), 1e-3),
+        "its kernel zero point differs between channels",
+    ),
+    "layout": (
+        requantise(sums(source(1, 2, 4, 4), W, data_layout="NCHW"), 1e-3),
+        "its layout is NCHW, not NHWC",
+    ),
+    "int32 result": (requantise(sums(X, W), 1e-3, dtype="int32"), "it works on int32, not on int8 or uint8"),
+    "sums": (sums(X, W), "its sums are not requantised to 8 bits"),
+    "batch": (convolution(source(2, 4, 4, 2), W), "its batch is 2, not 1"),
+    "weights": (
+        requantise(
+            relay.qnn.op.conv2d(
+                X,
+                source(3, 3, 2, 4, name="w"),
+                *(whole(0), whole(0), fraction(1), fraction(1)),
+                kernel_size=(3, 3),
+                channels=4,
+                data_layout="NHWC",
+                kernel_layout="HWIO",
+            ),
+            1e-3,
+        ),
+        "its weights is not constant (bind the parameters first)",
+    ),
+    "dynamic": (requantise(source(1, relay.Any(), 2), 0.3), "its shape is not known before it runs"),
+    "int16": (requantise(source(1, 4, dtype="int16"), 0.3), "it works on int16, not on int8 or uint8"),
+    "ratio": (requantise(X, 0.1 * 2.0**31), "scale ratio 2147483648.0 is 2**31 or more"),
+    "32 bits": (requantise(sums(X, W), 1e5), "its sums may not fit 32 bits"),
+    "constant operand": (add(X, relay.const(random(1, 4, 4, 2))), "one of its operands is a constant"),
+    "broadcast": (
+        add(X, source(1, 1, 1, 2, name="y")),
+        "its operands' shapes differ: (1, 4, 4, 2) and (1, 1, 1, 2)",
+    ),
+    "ceil_mode": (average(X, ceil_mode=True, pool_size=(3, 3)), "its ceil_mode is on"),
+    "count_include_pad": (average(X, count_include_pad=True, padding=(1, 1)), "its count_include_pad is on"),
+    "mean axes": (
+        requantise(relay.mean(relay.cast(X, "int32"), axis=3), 0.1),
+        "it averages over axes [3], not over rows and columns",
+    ),
+    "softmax": (relay.nn.softmax(source(1, 4, dtype="float32")), "softmax needs its whole input at once"),
+    "transpose": (relay.transpose(X, (0, 3, 1, 2)), "it moves every byte to another place"),
+    "dequantize": (relay.qnn.op.dequantize(X, fraction(0.1), whole(0)), "it writes float32"),
+    "pad channels": (relay.nn.pad(X, ((0, 0), (0, 0), (0, 0), (0, 2))), "it pads the batch or the channels"),
+    "reflect": (
+        relay.nn.pad(X, ((0, 0), (1, 1), (1, 1), (0, 0)), pad_mode="reflect"),
+        "its pad_mode is reflect",
+    ),
+    "sigmoid": (relay.clip(relay.negative(X), -3.0, 3.0), "Pex has no operator for negative"),
+    "constant": (relay.clip(relay.const(random(1, 4)), -3.0, 3.0), "its input is a constant"),
+    "function": (relay.Function([], X)(), "it calls a function"),
+    "condition": (relay.If(relay.const(True), relay.nn.relu(X), X), "it is control flow"),
+}
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_refusal(name: str) -> None:
+    body, reason = REFUSED[name]
+    reading = read_function(typed(body))
+    assert reading.graph.operators == ()
+    assert {refusal.reason for refusal in reading.refused} == {reason}
+
+
+def test_sums_with_two_readers_are_not_computed_twice() -> None:
+    acc = sums(X, W)
+    found = reasons(relay.Tuple([requantise(acc, 1e-3), requantise(acc, 2e-3)]))
+    assert found["qnn.requantize#1"] == "its qnn.conv2d is read by another operator too"
+
+
+def test_every_part_of_a_refused_operator_gives_its_reason() -> None:
+    found = reasons(relay.clip(convolution(source(2, 4, 4, 2), W), -9.0, 9.0))
+    assert list(found) == ["qnn.conv2d#0", "nn.bias_add#1", "qnn.requantize#2", "clip#3"]
+
+
+def test_a_refused_operator_leaves_the_one_below_it_alone() -> None:
+    for above in (
+        requantise(convolution(X, W), 0.3, dtype="int16"),
+        relay.clip(convolution(X, W), -9.5, 9.0),
+    ):
+        func = typed(above)
+        reading = read_function(func)
+        assert [op.name for op in reading.graph.operators] == ["conv0"]
+        assert len(reading.refused) == 1
+        assert_exact(func, reading)
+
+
+def test_a_function_without_types_is_an_error() -> None:
+    with pytest.raises(ValueError, match="InferType"):
+        read_function(relay.Function([X], relay.nn.relu(X)))
+
+
+# Whole networks.
+
+
+def model(name: str) -> Any:
+    tflite = pytest.importorskip("tflite", reason="PyPI's tflite reads the model files")
+    path = MODELS / f"{name}.tflite"
+    if not path.exists():
+        pytest.skip(f"the model {name}.tflite is not at hand in ../shared/models")
+    mod, params = relay.frontend.from_tflite(tflite.Model.GetRootAsModel(path.read_bytes(), 0))
+    mod["main"] = relay.build_module.bind_params_by_name(mod["main"], params)
+    return relay.transform.InferType()(mod)["main"]
+
+
+@pytest.mark.parametrize("name", QUANTISED)
+def test_network_is_exact(name: str) -> None:
+    func = model(name)
+    found = read_function(func)
+    defined, count = define_shifts(func)
+    assert found.undefined_shift_channels == count
+    reading = read_function(defined)
+    assert (reading.graph.operators, reading.undefined_shift_channels) == (found.graph.operators, 0)
+    for key, value in reading.graph.constants.items():
+        np.testing.assert_array_equal(value, found.graph.constants[key])
+    assert_exact(defined, reading, seeds=(1, 2))
