@@ -53,9 +53,7 @@ def compile_model(
         check_once(graph, schedule)
     watcher = ModelMemory(options.overwrite_input)
     # TVM's storage rewrite would merge our buffers behind the planner's back.
-    build = build_c(
-        cut.mod, planner=ALGORITHM, instruments=[watcher], config={"tir.disable_storage_rewrite": True}
-    )
+    build = build_c(cut.mod, planner=ALGORITHM, instruments=[watcher], config={"tir.disable_storage_rewrite": True})
     memory = watcher.plan
     assert memory is not None, "TVM did not plan memory"
     inputs = _offsets(build.inputs, memory.inputs, memory)
@@ -85,7 +83,9 @@ def _stage_macs(graph: Graph, op: Any, domain: tuple[int, int]) -> int:
     height, width, _ = graph.tensors[op.output].shape
     pixels = domain[0] * domain[1]
     # A reduction runs over its input's pixels, each of which is one tap of its only window.
-    return macs if pixels == op.views[0][0] * op.views[0][1] and height * width == 1 else macs * pixels // (height * width)
+    return (
+        macs if pixels == op.views[0][0] * op.views[0][1] and height * width == 1 else macs * pixels // (height * width)
+    )
 
 
 def _report(model: Model, cut: Partition, memory: ModelPlan, ports: dict[str, int], seconds: float) -> dict[str, Any]:

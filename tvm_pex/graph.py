@@ -164,9 +164,7 @@ class Graph:
 
     def macs(self) -> int:
         """Multiply-accumulates of one inference."""
-        return sum(
-            op.macs(self.tensors[op.output].shape) for op in self.operators if isinstance(op, Convolution)
-        )
+        return sum(op.macs(self.tensors[op.output].shape) for op in self.operators if isinstance(op, Convolution))
 
     def consumers(self) -> dict[str, list[Operator]]:
         """For each tensor, the operators that read it, in order."""

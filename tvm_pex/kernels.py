@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any
 
@@ -46,19 +45,34 @@ class Store:
 
 
 @dataclass(frozen=True)
+class Running:
+    """Sums that outlive a moment: they begin with the bias or 0, and at the end become the output.
+
+    A ``reduction`` adds one input pixel at a moment and gives one output pixel; else slices of channels are added up.
+    """
+
+    sums: Any
+    begins: Expr
+    ends: Expr
+    reduction: bool
+
+
+@dataclass(frozen=True)
 class Moment:
-    """The pixel to compute, the slice of channels, and whether sums begin or end here (None: not a running sum)."""
+    """The pixel to compute (for a reduction, of the input) and the number of the slice of channels."""
 
     row: Expr
     column: Expr
-    slice: Expr | None = None
-    begins: Expr | None = None
-    ends: Expr | None = None
+    slice: Expr = 0
+    running: Running | None = None
 
 
 @dataclass(frozen=True)
 class Place:
-    """Everything a kernel may touch. ``scratch`` is one int32 that the C compiler keeps in a register."""
+    """Everything a kernel may touch. ``scratch`` is one int32 that the C compiler keeps in a register.
+
+    ``slice_in`` and ``slice_out`` are channels of a slice where the input or the output is taken by slices.
+    """
 
     inputs: tuple[Store, ...]
     output: Store
@@ -66,7 +80,6 @@ class Place:
     dtype_out: str
     constants: dict[str, Any]
     scratch: Any
-    sums: Any | None = None
     slice_in: int | None = None
     slice_out: int | None = None
 
@@ -133,104 +146,100 @@ def _taps(window: Window, axis: int, size_in: int, size_out: int, output: Expr) 
     return _Taps(first, stop - first, origin, dilation)
 
 
-def _over(ib: Any, count: Expr, name: str) -> AbstractContextManager[Any]:
-    return ib.for_range(0, count, name)
-
-
-def _window(
-    ib: Any, op: Operator, place: Place, moment: Moment, body: Callable[[Expr, Expr, Expr], None]
-) -> Expr:
+def _window(ib: Any, op: Operator, place: Place, moment: Moment, body: Callable[[Expr, Expr, Expr], None]) -> Expr:
     """Runs ``body(index of the input pixel, kernel row, kernel column)`` over the window; gives its size."""
     view = op.views[0]
     rows = _taps(op.window, 0, view[0], place.shape_out[0], moment.row)
     columns = _taps(op.window, 1, view[1], place.shape_out[1], moment.column)
-    with _over(ib, rows.count, "kh") as kh, _over(ib, columns.count, "kw") as kw:
+    with ib.for_range(0, rows.count, "kh") as kh, ib.for_range(0, columns.count, "kw") as kw:
         body(place.inputs[0].at(rows.position(kh), columns.position(kw)), rows.index(kh), columns.index(kw))
     return rows.count * columns.count
 
 
 def _convolution(ib: Any, op: Convolution, place: Place, moment: Moment) -> None:
-    """Output channel by output channel: bias, window, requantise. Sums go through ``place.sums`` where they run on."""
-    x, acc = place.inputs[0].pointer, place.scratch
-    weights, scales = place.constants[op.weights], place.constants[op.scales]
-    channels_out = place.shape_out[2]
-    kh_all, kw_all = op.window.kernel
-    inner = op.views[0][2] // op.groups
-    read = place.slice_in or inner
-    start_in = 0 if place.slice_in is None or op.groups > 1 else moment.slice * place.slice_in
-    running = moment.begins is not None
-    reduction = running and place.slice_in is None
+    """Output channel by output channel: bias, window, requantise."""
+    acc, scales, running = place.scratch, place.constants[op.scales], moment.running
+    channels, columns = place.shape_out[2], place.shape_out[1]
+    reduction = running is not None and running.reduction
     output = place.output.at(0, 0) if reduction else place.output.at(moment.row, moment.column)
-    count = place.slice_out or channels_out
-    with _over(ib, count, "oc") as slot:
+    with ib.for_range(0, place.slice_out or channels, "oc") as slot:
         oc = slot if place.slice_out is None else moment.slice * place.slice_out + slot
-        sum_at = oc if reduction else (moment.row * place.shape_out[1] + moment.column) * channels_out + oc
-        acc[0] = tir.Select(moment.begins, scales[oc * 3], place.sums[sum_at]) if running else scales[oc * 3]
-        group = tir.truncdiv(slot, channels_out // op.groups) if op.groups > 1 else 0
-
-        def tap(pixel: Expr, kh: Expr, kw: Expr) -> None:
-            if op.groups > 1:
-                width, base = inner, group * inner
-            else:
-                width, base = read, 0
-            with _over(ib, width, "ic") as ic:
-                at = ((oc * kh_all + kh) * kw_all + kw) * inner + start_in + ic
-                value = _i32(x[pixel + base + ic]) - op.zero_in
-                acc[0] = acc[0] + value * (_i32(weights[at]) - op.zero_weight)
-
-        if reduction:  # this moment's pixel is one tap of the only window
-            tap(place.inputs[0].at(moment.row, moment.column), moment.row, moment.column)
-        else:
+        tap = _tap(ib, op, place, moment, slot, oc)
+        if running is None:
+            acc[0] = scales[oc * 3]
             _window(ib, op, place, moment, tap)
+            place.output.pointer[output + slot] = _requantised(op, place, oc)
+        else:
+            kept = oc if reduction else (moment.row * columns + moment.column) * channels + oc
+            acc[0] = tir.Select(running.begins, scales[oc * 3], running.sums[kept])
+            if reduction:  # this moment's pixel is one tap of the only window
+                tap(place.inputs[0].at(moment.row, moment.column), moment.row, moment.column)
+            else:
+                _window(ib, op, place, moment, tap)
+            with ib.if_scope(running.ends):
+                place.output.pointer[output + slot] = _requantised(op, place, oc)
+            with ib.else_scope():
+                running.sums[kept] = acc[0]
 
-        def finish() -> None:
-            value = _rescaled(acc[0], scales[oc * 3 + 1], scales[oc * 3 + 2]) + op.zero_out
-            place.output.pointer[output + slot] = _clipped(value, op.low, op.high, place.dtype_out)
 
-        if not running:
-            finish()
-            return
-        with ib.if_scope(moment.ends):
-            finish()
-        with ib.else_scope():
-            place.sums[sum_at] = acc[0]
+def _tap(
+    ib: Any, op: Convolution, place: Place, moment: Moment, slot: Expr, oc: Expr
+) -> Callable[[Expr, Expr, Expr], None]:
+    """Adds one window position's products to the accumulator."""
+    x, acc, weights = place.inputs[0].pointer, place.scratch, place.constants[op.weights]
+    depth = op.views[0][2] // op.groups
+    group = tir.truncdiv(slot, place.shape_out[2] // op.groups) if op.groups > 1 else 0
+    sliced = place.slice_in is not None and op.groups == 1
+    first = moment.slice * place.slice_in if sliced else 0
+    kernel_rows, kernel_columns = op.window.kernel
+
+    def tap(pixel: Expr, row: Expr, column: Expr) -> None:
+        with ib.for_range(0, place.slice_in if sliced else depth, "ic") as ic:
+            at = ((oc * kernel_rows + row) * kernel_columns + column) * depth + first + ic
+            value = _i32(x[pixel + group * depth + ic]) - op.zero_in
+            acc[0] = acc[0] + value * (_i32(weights[at]) - op.zero_weight)
+
+    return tap
+
+
+def _requantised(op: Convolution, place: Place, oc: Expr) -> Expr:
+    scales = place.constants[op.scales]
+    value = _rescaled(place.scratch[0], scales[oc * 3 + 1], scales[oc * 3 + 2]) + op.zero_out
+    return _clipped(value, op.low, op.high, place.dtype_out)
 
 
 def _pool(ib: Any, op: Pool, place: Place, moment: Moment) -> None:
-    x, acc = place.inputs[0].pointer, place.scratch
-    running = moment.begins is not None
+    x, acc, running = place.inputs[0].pointer, place.scratch, moment.running
     output = place.output.at(0, 0) if running else place.output.at(moment.row, moment.column)
-    count = place.slice_out or place.shape_out[2]
-    least = int(np.iinfo(place.dtype_out).min)
-
-    def finish(total: Expr, size: Expr, at: Expr) -> None:
-        value = total if op.maximum else tir.truncdiv(total, _i32(size))
-        if op.rescale:
-            value = _by(op.rescale, value) + op.rescale.zero_out
-        place.output.pointer[at] = _clipped(value, op.low, op.high, place.dtype_out)
-
-    with _over(ib, count, "c") as c:
+    with ib.for_range(0, place.slice_out or place.shape_out[2], "c") as c:
         if running:
             pixel = place.inputs[0].at(moment.row, moment.column)
-            acc[0] = tir.Select(moment.begins, 0, _i32(place.sums[c])) + _i32(x[pixel + c])
-            with ib.if_scope(moment.ends):
-                finish(acc[0], math.prod(op.window.kernel), output + c)
+            acc[0] = tir.Select(running.begins, 0, _i32(running.sums[c])) + _i32(x[pixel + c])
+            with ib.if_scope(running.ends):
+                place.output.pointer[output + c] = _pooled(op, place, math.prod(op.window.kernel))
             with ib.else_scope():
-                place.sums[c] = tir.Cast(place.sums.dtype, acc[0])
-            return
-        acc[0] = tir.const(least if op.maximum else 0, "int32")
+                running.sums[c] = tir.Cast(running.sums.dtype, acc[0])
+        else:
+            acc[0] = tir.const(int(np.iinfo(place.dtype_out).min) if op.maximum else 0, "int32")
 
-        def tap(pixel: Expr, _kh: Expr, _kw: Expr) -> None:
-            value = _i32(x[pixel + c])
-            acc[0] = tir.max(acc[0], value) if op.maximum else acc[0] + value
+            def tap(pixel: Expr, _row: Expr, _column: Expr, c: Expr = c) -> None:
+                value = _i32(x[pixel + c])
+                acc[0] = tir.max(acc[0], value) if op.maximum else acc[0] + value
 
-        size = _window(ib, op, place, moment, tap)
-        finish(acc[0], size, output + c)
+            size = _window(ib, op, place, moment, tap)
+            place.output.pointer[output + c] = _pooled(op, place, size)
+
+
+def _pooled(op: Pool, place: Place, size: Expr) -> Expr:
+    value = place.scratch[0] if op.maximum else tir.truncdiv(place.scratch[0], _i32(size))
+    if op.rescale:
+        value = _by(op.rescale, value) + op.rescale.zero_out
+    return _clipped(value, op.low, op.high, place.dtype_out)
 
 
 def _add(ib: Any, op: Add, place: Place, moment: Moment) -> None:
     output = place.output.at(moment.row, moment.column)
-    with _over(ib, place.slice_out or place.shape_out[2], "c") as c:
+    with ib.for_range(0, place.slice_out or place.shape_out[2], "c") as c:
         total: Expr = op.rescales[0].zero_out
         for store, rescale in zip(place.inputs, op.rescales, strict=True):
             total = total + _by(rescale, _i32(store.pointer[store.at(moment.row, moment.column) + c]))
@@ -242,7 +251,7 @@ def _pad(ib: Any, op: Pad, place: Place, moment: Moment) -> None:
     row, column = moment.row - op.window.pad[0], moment.column - op.window.pad[1]
     inside = tir.all(row >= 0, row < height, column >= 0, column < width)
     output = place.output.at(moment.row, moment.column)
-    with _over(ib, place.slice_out or place.shape_out[2], "c") as c:
+    with ib.for_range(0, place.slice_out or place.shape_out[2], "c") as c:
         with ib.if_scope(inside):
             place.output.pointer[output + c] = store.pointer[store.at(row, column) + c]
         with ib.else_scope():

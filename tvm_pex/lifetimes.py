@@ -39,7 +39,8 @@ class Front:
 
     def at(self, times: Times) -> Times:
         index = np.searchsorted(self.times, times, side="right")
-        return np.concatenate([np.zeros(1, np.int64), self.bytes])[index]
+        found: Times = np.concatenate([np.zeros(1, np.int64), self.bytes])[index]
+        return found
 
 
 @dataclass(frozen=True)
@@ -74,7 +75,8 @@ class Track:
     def dead_at(self, times: Times) -> Times:
         if not self.dead:
             return np.zeros(times.shape, np.int64)
-        return np.min([front.at(times) for front in self.dead], axis=0)
+        least: Times = np.min([front.at(times) for front in self.dead], axis=0)
+        return least
 
 
 def safe_distance(low: Track, high: Track) -> int:
@@ -270,7 +272,9 @@ def _whole(clock: _Clock, tensor: Tensor) -> Track:
         if reduces(op, clock.graph) and not segment.tile:
             first = last
     last = max([last, *(int(front.times[-1]) - 1 for front in readers)])
-    return Track(Buffer(tensor.name, tensor.bytes, first, last, tensor.item_bytes), clock.made(tensor.name), tuple(readers))
+    return Track(
+        Buffer(tensor.name, tensor.bytes, first, last, tensor.item_bytes), clock.made(tensor.name), tuple(readers)
+    )
 
 
 def _ring(clock: _Clock, segment: Segment, ring: Ring) -> Track:

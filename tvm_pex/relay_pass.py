@@ -41,7 +41,8 @@ class Partition:
 class PexPartition:
     """Cuts chains that can run by slices out of ``main`` and gives each region its schedule of least memory.
 
-    ``axes`` are any of "rows", "pixels" (only with rows) and "channels". After a run, ``refused`` lists the operators that stay stock, with reasons.
+    ``axes`` are any of "rows", "pixels" (only with rows) and "channels". After a run, ``refused`` lists the operators
+    that stay stock, with reasons.
     """
 
     def __init__(self, axes: Sequence[str] = ALL_AXES, progress: Progress | None = None) -> None:
@@ -60,15 +61,11 @@ def partition(mod: Any, axes: Sequence[str] = ALL_AXES, progress: Progress | Non
     """What PexPartition does, with everything it found out."""
     mod = relay.transform.InferType()(mod)
     reading = read_function(mod["main"])
-    regions = [
-        _Region(graph, find_schedule(graph, axes=axes, progress=progress)) for graph in split_regions(reading)
-    ]
+    regions = [_Region(graph, find_schedule(graph, axes=axes, progress=progress)) for graph in split_regions(reading)]
     if not regions:
         return Partition(mod, (), reading)
     main = _Rewriter(reading, regions).main(mod["main"])
-    rewritten = tvm.IRModule(
-        {**dict(mod.functions.items()), mod.get_global_var("main"): main}, mod.type_definitions
-    )
+    rewritten = tvm.IRModule({**dict(mod.functions.items()), mod.get_global_var("main"): main}, mod.type_definitions)
     rewritten = relay.transform.InferType()(rewritten)
     return Partition(rewritten, tuple((r.graph, r.schedule) for r in regions), reading)
 
@@ -85,9 +82,7 @@ def split_regions(reading: Reading) -> list[Graph]:
     levels = _Levels(reading)
     numbers = sorted({levels.of_tensor(op.output) for op in reading.graph.operators})
     return [
-        subgraph(
-            reading.graph, [op for op in reading.graph.operators if levels.of_tensor(op.output) == number]
-        )
+        subgraph(reading.graph, [op for op in reading.graph.operators if levels.of_tensor(op.output) == number])
         for number in numbers
     ]
 
@@ -96,9 +91,7 @@ def subgraph(graph: Graph, operators: Sequence[Operator]) -> Graph:
     """The part of ``graph`` that consists of ``operators``, with its borders as inputs and outputs."""
     made = {op.output for op in operators}
     inside = {op.name for op in operators}
-    read_elsewhere = {n for op in graph.operators if op.name not in inside for n in op.inputs} | set(
-        graph.outputs
-    )
+    read_elsewhere = {n for op in graph.operators if op.name not in inside for n in op.inputs} | set(graph.outputs)
     inputs = dict.fromkeys(name for op in operators for name in op.inputs if name not in made)
     outputs = [op.output for op in operators if op.output in read_elsewhere]
     constants = [n for op in operators if isinstance(op, Convolution) for n in (op.weights, op.scales)]
@@ -118,7 +111,7 @@ class _Levels:
         self.reading = reading
         self.maker = {op.output: op for op in reading.graph.operators}
         self.tensor_of = {expr: name for name, expr in reading.expressions.items()}
-        self.tensor_of.update({expr: name for name, expr in reading.uses})
+        self.tensor_of.update((expr, name) for name, expr in reading.uses)
         self.tensors: dict[str, int] = {}
 
     def of_tensor(self, name: str) -> int:
@@ -150,7 +143,7 @@ class _Rewriter(relay.ExprMutator):  # type: ignore[misc]
         self.reading = reading
         self.region_of = {op.output: region for region in regions for op in region.graph.operators}
         self.tensor_of = {expr: name for name, expr in reading.uses}
-        self.first_use = {name: expr for name, expr in reversed(reading.uses)}
+        self.first_use = dict(reversed(reading.uses))
 
     def main(self, function: Any) -> Any:
         body = self.visit(function.body)

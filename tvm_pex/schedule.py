@@ -6,7 +6,10 @@ a pair (row, pixel): operator k computes its pixel (r, c) exactly once, at ::
     (stride[0] * r + delay[0],  stride[1] * c + delay[1])
 
 and operators that share a moment run in topological order. ``stride`` is the product of the window strides on the way,
-``delay`` the least that lets every window be complete: ``max over inputs p: delay_p + stride_p * min(reach - pad, size_p - 1)``.
+``delay`` the least that lets every window be complete, the largest over the inputs p of ::
+
+    delay_p + stride_p * min(reach - pad, size_p - 1)
+
 Along an axis that is not in ``Segment.axes`` everything happens at time 0: a segment over ``rows`` alone computes whole
 rows. Operators whose only window covers their whole input run over the *input's* pixels and keep int32 sums.
 
@@ -87,7 +90,6 @@ class Schedule:
     def __str__(self) -> str:
         return " | ".join(str(segment) for segment in self.segments)
 
-
     def to_json(self) -> str:
         """One line, so that it can ride on a Relay attribute."""
         return json.dumps(dataclasses.asdict(self), separators=(",", ":"))
@@ -124,9 +126,7 @@ def sums(op: Operator, graph: Graph) -> int:
     return graph.tensors[op.output].shape[2]
 
 
-def make_segment(
-    graph: Graph, operators: Sequence[Operator], axes: Sequence[str], tile: int | None = None
-) -> Segment:
+def make_segment(graph: Graph, operators: Sequence[Operator], axes: Sequence[str], tile: int | None = None) -> Segment:
     """The segment that runs ``operators`` (in topological order) along ``axes``, a prefix of ("rows", "pixels").
 
     Operators with time to spare run early or late, whichever keeps less in memory. With a ``tile``, a divisor of
@@ -143,9 +143,7 @@ def make_segment(
         Stage(op.name, stride, (delay[0] - low[0], delay[1] - low[1]), links.domain(op))
         for op, stride, delay in zip(operators, strides, delays, strict=True)
     )
-    rings = tuple(
-        Ring(name, pixels, tile or graph.tensors[name].shape[2]) for name, pixels in _rings(links, stages)
-    )
+    rings = tuple(Ring(name, pixels, tile or graph.tensors[name].shape[2]) for name, pixels in _rings(links, stages))
     extent = tuple(
         max(stage.time(axis, stage.domain[axis] - 1) + 1 for stage in stages) if flags[axis] else 1 for axis in (0, 1)
     )
@@ -286,7 +284,7 @@ def _settle(links: _Links, strides: Sequence[Pair], delays: list[Pair]) -> list[
         if moved == delays[k]:
             continue
         around = {k, *links.producers[k]}
-        later = delays[:k] + [moved] + delays[k + 1 :]
+        later = [*delays[:k], moved, *delays[k + 1 :]]
         if _bytes(links, strides, later, around) < _bytes(links, strides, delays, around):
             delays = later
     return delays

@@ -31,9 +31,7 @@ class Candidate:
     segment: Segment
 
 
-def find_schedule(
-    graph: Graph, *, axes: Sequence[str] = ALL_AXES, progress: Progress | None = None
-) -> Schedule:
+def find_schedule(graph: Graph, *, axes: Sequence[str] = ALL_AXES, progress: Progress | None = None) -> Schedule:
     """The schedule of least peak over ``axes``: channels, rows, or rows and pixels. Deterministic.
 
     ``progress`` is called with (operators done, operators in all).
@@ -73,8 +71,10 @@ def segment_peak(graph: Graph, operators: Sequence[Operator], segment: Segment) 
     """Bytes in use while the segment runs: everything that it touches or that passes by, nothing in place."""
     whole = _present(graph, operators)
     rings = sum(r.pixels * r.channels * graph.tensors[r.tensor].item_bytes for r in segment.rings)
-    return rings + sum(graph.tensors[name].bytes for name in whole) + sum(
-        sum_bytes(op) * accumulators(op, graph, segment) for op in operators
+    return (
+        rings
+        + sum(graph.tensors[name].bytes for name in whole)
+        + sum(sum_bytes(op) * accumulators(op, graph, segment) for op in operators)
     )
 
 
@@ -106,8 +106,8 @@ def _cheapest(found: Sequence[Sequence[Candidate]], count: int, peak: int) -> li
                 price[c.stop], last[c.stop] = price[start] + c.price, c
     path: list[Candidate] = []
     while count:
-        c = last[count]
-        assert c is not None
-        path.append(c)
-        count = c.start
+        step = last[count]
+        assert step is not None
+        path.append(step)
+        count = step.start
     return path[::-1]

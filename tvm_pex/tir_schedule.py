@@ -21,9 +21,9 @@ import tvm
 from tvm import tir
 
 from tvm_pex.graph import Convolution, Graph, Operator
-from tvm_pex.kernels import Expr, Moment, Place, Store, emit_operator
+from tvm_pex.kernels import Expr, Moment, Place, Running, Store, emit_operator
 from tvm_pex.lifetimes import accumulators, closes, sum_bytes, sums_name
-from tvm_pex.schedule import Schedule, Segment, Stage, reduces
+from tvm_pex.schedule import Schedule, Segment, Stage
 
 REGION_ATTRIBUTE = "pex.region"
 
@@ -121,7 +121,7 @@ class _Nest:
         self.ib = tir.ir_builder.create()
         self.constants = {name: self.ib.buffer_ptr(region.flat[name]) for name in region.graph.constants}
         self.scratch = self.ib.buffer_ptr(region.scratch)
-        self.slice: Expr | None = None
+        self.slice: Expr = 0
         self.slices = 1
 
     def build(self) -> Any:
@@ -175,18 +175,21 @@ class _Nest:
         emit_operator(self.ib, op, self._place(op), self._moment(op, stage, row, column))
 
     def _moment(self, op: Operator, stage: Stage, row: Expr, column: Expr) -> Moment:
+        sums = self.region.flat.get(sums_name(op.name))
+        if sums is None:
+            return Moment(row, column, self.slice)
+        kept = self.ib.buffer_ptr(sums)
         if closes(op, self.segment) and self.segment.tile:
-            return Moment(row, column, self.slice, self.slice == 0, self.slice == self.slices - 1)
-        if reduces(op, self.region.graph):
+            running = Running(kept, self.slice == 0, self.slice == self.slices - 1, False)
+        else:
             begins = tir.all(row == 0, column == 0)
             ends = tir.all(row == stage.domain[0] - 1, column == stage.domain[1] - 1)
-            return Moment(row, column, self.slice, begins, ends)
-        return Moment(row, column, self.slice)
+            running = Running(kept, begins, ends, True)
+        return Moment(row, column, self.slice, running)
 
     def _place(self, op: Operator) -> Place:
         region, tile = self.region, self.segment.tile
         tensor = region.graph.tensors[op.output]
-        sums = region.flat.get(sums_name(op.name))
         sliced = {ring.tensor for ring in self.segment.rings} if tile else set()
         base = self.slice * tile if tile else 0
         read = 0 if isinstance(op, Convolution) and op.groups == 1 else base
@@ -198,7 +201,6 @@ class _Nest:
             dtype_out=tensor.dtype,
             constants=self.constants,
             scratch=self.scratch,
-            sums=None if sums is None else self.ib.buffer_ptr(sums),
             slice_in=tile if op.inputs[0] in sliced else None,
             slice_out=None if closes(op, self.segment) else tile,
         )

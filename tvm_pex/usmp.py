@@ -71,7 +71,8 @@ class ModelMemory:
         """Called by TVM after each pass."""
         if str(info.name) == _AFTER:
             self.plan = _plan_model(_Program(mod), self.overwrite_input)
-            self._offsets = {self.plan.names[name]: at for name, at in self.plan.plan.offsets.items() if name in self.plan.names}
+            names = self.plan.names
+            self._offsets = {names[name]: at for name, at in self.plan.plan.offsets.items() if name in names}
             _OPEN.append(self)
 
     def offsets(self) -> dict[str, int]:
@@ -82,7 +83,7 @@ class ModelMemory:
 _OPEN: list[Any] = []  # the ModelMemory between its pass and the hook's call, which follows in the same build
 
 
-@tvm.register_func(f"tir.usmp.algo.{ALGORITHM}", override=True)
+@tvm.register_func(f"tir.usmp.algo.{ALGORITHM}", override=True)  # type: ignore[untyped-decorator]
 def place(buffers: Any, pressure: Any) -> dict[Any, Any]:
     """TVM's hook: BufferInfo objects to PoolAllocation objects."""
     placed: dict[Any, Any] = {}
@@ -247,7 +248,8 @@ class _Walk:
             dead = Front(np.array([self.now + 1]), np.array([size]))
             if buffer.data in written:
                 self.written.add(argument)
-            use = Track(Buffer("", size, self.now, self.now, _SCRATCH_ALIGNMENT), None, () if buffer.data in written else (dead,))
+            whole = Buffer("", size, self.now, self.now, _SCRATCH_ALIGNMENT)
+            use = Track(whole, None, () if buffer.data in written else (dead,))
             self.uses.setdefault(argument, []).append(use)
         for _, name, size in self.program.allocations(call.function):
             self.names[name] = name
@@ -287,6 +289,6 @@ def _plan_model(program: _Program, overwrite_input: bool) -> ModelPlan:
 
 def _whole_bytes(track: Track, program: _Program) -> Track:
     """TVM pads its own allocations; the plan covers what it asked for."""
-    sizes = {name: size for name, size in program.names.values()}
+    sizes = dict(program.names.values())
     asked = sizes.get(track.buffer.name, track.buffer.bytes)
     return replace(track, buffer=replace(track.buffer, bytes=max(asked, track.buffer.bytes)))
