@@ -95,7 +95,7 @@ def _report(model: Model, cut: Partition, memory: ModelPlan, ports: dict[str, in
         "model": model.name,
         "input_bytes": sum(sizes[name] for name in memory.inputs if name is not None),
         "output_bytes": sum(sizes[name] for name in memory.outputs if name is not None),
-        "layer_by_layer_bytes": layer_by_layer_bytes(cut.reading.graph),
+        "layer_by_layer_bytes": model.layer_by_layer_bytes or layer_by_layer_bytes(cut.reading.graph),
         "arena_bytes": memory.plan.peak,
         "arena_without_io_bytes": memory.plan.peak - io,
         "lower_bound_bytes": memory.plan.lower_bound,

@@ -11,6 +11,7 @@ from typing import Any
 import tflite
 
 from tvm_pex._tvm import relay, tvm
+from tvm_pex.layer_by_layer import layer_by_layer_bytes
 
 _IDENTIFIER = b"TFL3"
 # What flatbuffers' and numpy's readers raise when an offset points outside the file.
@@ -34,12 +35,16 @@ class Port:
 
 @dataclass(frozen=True)
 class Model:
-    """``mod`` is an IRModule with types inferred and parameters bound: its ``main`` takes ``inputs``, in this order."""
+    """``mod`` is an IRModule with types inferred and parameters bound: its ``main`` takes ``inputs``, in this order.
+
+    ``layer_by_layer_bytes`` is None for a module that does not come from a file.
+    """
 
     name: str
     mod: Any
     inputs: tuple[Port, ...]
     outputs: tuple[Port, ...]
+    layer_by_layer_bytes: int | None = None
 
 
 def load_model(path: str | Path) -> Model:
@@ -62,6 +67,7 @@ def load_model(path: str | Path) -> Model:
         mod,
         tuple(_port(p.name_hint, p.checked_type, quantisation) for p in main.params),
         tuple(_port(name, kind, quantisation) for name, kind in zip(outputs, kinds, strict=True)),
+        layer_by_layer_bytes(flat),
     )
 
 
