@@ -27,8 +27,14 @@ RUNTIME_HEADERS = "runtime/include"
 
 _RUNTIME = Path(__file__).parent / "runtime" / "include"
 _CONSTANT = re.compile(
-    r'^static const (\w+) __attribute__\(\(section\("\.rodata\.tvm"\)[^)]*\)\)\) \w+\[(\d+)\]', re.MULTILINE
+    r"#ifdef __cplusplus\nextern \"C\" \{\n#endif\n"
+    r"static const (?P<type>\w+) __attribute__\(\(section\(\"\.rodata\.tvm\"\)[^)]*\)\)\) "
+    r"(?P<name>\w+)\[(?P<length>\d+)\] = \{"
+    r"[^}]*\};\n#ifdef __cplusplus\n\}  // extern \"C\"\n#endif\n"
 )
+"""One constant as TVM declares it, with the C++ guards around it."""
+_PLACES = re.compile(r"(?:^ *void\* \w+ = \(&\(\w+\[\d+\]\)\);\n)+", re.MULTILINE)
+"""Consecutive lines that each point to a buffer in the arena."""
 
 
 class AotError(Exception):
@@ -167,9 +173,16 @@ def _check_no_allocation(sources: Sequence[str]) -> None:
 
 def _constant_bytes(sources: Sequence[str]) -> int:
     found = (match for text in sources for match in _CONSTANT.finditer(text))
-    return sum(int(match[2]) * np.dtype(match[1].removesuffix("_t")).itemsize for match in found)
+    return sum(int(match["length"]) * np.dtype(match["type"].removesuffix("_t")).itemsize for match in found)
 
 
 def _clean(source: str) -> str:
-    """TVM's entry source ends in a stray semicolon, which a pedantic C compiler refuses."""
-    return source.removesuffix(";")
+    """The same text every time, in standard C.
+
+    TVM declares constants, and pointers to buffers in the arena, in the order of a hash table of pointers; here they
+    are in the order of their names. Its entry source ends in a stray semicolon, which a pedantic compiler refuses.
+    """
+    constants = sorted(_CONSTANT.finditer(source), key=lambda match: (len(match["name"]), match["name"]))
+    in_order = iter(constants)
+    source = _CONSTANT.sub(lambda _: next(in_order)[0], source)
+    return _PLACES.sub(lambda lines: "".join(sorted(lines[0].splitlines(keepends=True))), source).removesuffix(";")

