@@ -48,7 +48,7 @@ def compile_model(
 ) -> CompiledModel:
     """Finds the schedule, plans every byte and generates the C. Deterministic."""
     started = time.perf_counter()
-    cut = partition(model.mod, options.axes, progress)
+    cut = partition(model.mod, options.axes, options.overwrite_input, progress)
     for graph, schedule in cut.regions:
         check_once(graph, schedule)
     watcher = ModelMemory(options.overwrite_input)

@@ -14,7 +14,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Union
 
@@ -184,6 +184,23 @@ class Graph:
             "constants": list(self.constants),
         }
         return json.dumps(record, separators=(",", ":"))
+
+
+def subgraph(graph: Graph, operators: Sequence[Operator]) -> Graph:
+    """The part of ``graph`` that consists of ``operators``, with its borders as inputs and outputs."""
+    made = {op.output for op in operators}
+    inside = {op.name for op in operators}
+    read_elsewhere = {n for op in graph.operators if op.name not in inside for n in op.inputs} | set(graph.outputs)
+    inputs = dict.fromkeys(name for op in operators for name in op.inputs if name not in made)
+    outputs = [op.output for op in operators if op.output in read_elsewhere]
+    constants = [n for op in operators if isinstance(op, Convolution) for n in (op.weights, op.scales)]
+    return Graph(
+        tensors={name: graph.tensors[name] for name in (*inputs, *(op.output for op in operators))},
+        operators=tuple(operators),
+        inputs=tuple(inputs),
+        outputs=tuple(outputs),
+        constants={name: graph.constants[name] for name in constants},
+    )
 
 
 def graph_from_json(text: str) -> Graph:

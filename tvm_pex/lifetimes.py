@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from tvm_pex.graph import Convolution, Graph, Operator, Pool, Tensor, Window
+from tvm_pex.graph import Convolution, Graph, Operator, Pool, Tensor, Window, subgraph
 from tvm_pex.memory_planner import Buffer, Problem
 from tvm_pex.schedule import (
     Ring,
@@ -109,6 +109,32 @@ def memory_problem(graph: Graph, schedule: Schedule, *, overwrite_input: bool = 
         tracks[name] = as_input(tracks[name], overwrite_input)
     for name in graph.outputs:
         tracks[name] = as_output(tracks[name], steps(schedule) - 1)
+    return problem_of(tracks.values())
+
+
+def segment_problem(graph: Graph, segment: Segment, kept: frozenset[str] = frozenset()) -> Problem:
+    """The memory problem while one segment runs: what it touches and whole tensors that pass by.
+
+    Tensors in ``kept`` are not overwritten before the last of them has been read.
+    """
+    inside = set(segment.operators)
+    part = subgraph(graph, [op for op in graph.operators if op.name in inside])
+    order = [op.name for op in graph.operators]
+    start = order.index(segment.operators[0])
+    before, after = graph.operators[:start], graph.operators[start + len(inside) :]
+    needed = {name for op in after for name in op.inputs} | set(graph.outputs)
+    tracks, last = region_tracks(part, Schedule((segment,))), steps(Schedule((segment,))) - 1
+    for name in part.inputs:
+        if name in needed:
+            tracks[name] = as_output(tracks[name], last)
+        elif name in kept:
+            tracks[name] = as_input(tracks[name], False)
+    for name in part.outputs:
+        tracks[name] = as_output(tracks[name], last)
+    for name in (*graph.inputs, *(op.output for op in before)):
+        if name in needed and name not in tracks:
+            tensor = graph.tensors[name]
+            tracks[name] = Track(Buffer(name, tensor.bytes, 0, last, tensor.item_bytes))
     return problem_of(tracks.values())
 
 

@@ -20,7 +20,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from tvm_pex._tvm import relay, tvm
-from tvm_pex.graph import Convolution, Graph, Operator
+from tvm_pex.graph import Convolution, Graph, subgraph
 from tvm_pex.kernels import pack_weights
 from tvm_pex.region_op import REGION
 from tvm_pex.relay_reader import Reading, Refusal, read_function
@@ -42,26 +42,36 @@ class PexPartition:
     """Cuts chains that can run by slices out of ``main`` and gives each region its schedule of least memory.
 
     ``axes`` are any of "rows", "pixels" (only with rows) and "channels". After a run, ``refused`` lists the operators
-    that stay stock, with reasons.
+    that stay stock, with reasons. With ``overwrite_input`` schedules may count on the model input's dead rows.
     """
 
-    def __init__(self, axes: Sequence[str] = ALL_AXES, progress: Progress | None = None) -> None:
+    def __init__(
+        self, axes: Sequence[str] = ALL_AXES, overwrite_input: bool = False, progress: Progress | None = None
+    ) -> None:
         self.axes = tuple(axes)
+        self.overwrite_input = overwrite_input
         self.progress = progress
         self.refused: tuple[Refusal, ...] = ()
 
     def transform_module(self, mod: Any, ctx: Any) -> Any:
         """Called by TVM. Functions other than ``main`` are left alone."""
-        result = partition(mod, self.axes, self.progress)
+        result = partition(mod, self.axes, self.overwrite_input, self.progress)
         self.refused = result.reading.refused
         return result.mod
 
 
-def partition(mod: Any, axes: Sequence[str] = ALL_AXES, progress: Progress | None = None) -> Partition:
+def partition(
+    mod: Any, axes: Sequence[str] = ALL_AXES, overwrite_input: bool = False, progress: Progress | None = None
+) -> Partition:
     """What PexPartition does, with everything it found out."""
     mod = relay.transform.InferType()(mod)
     reading = read_function(mod["main"])
-    regions = [_Region(graph, find_schedule(graph, axes=axes, progress=progress)) for graph in split_regions(reading)]
+    variables = [name for name, expr in reading.expressions.items() if isinstance(expr, relay.Var)]
+    kept = frozenset() if overwrite_input else frozenset(variables)
+    regions = [
+        _Region(graph, find_schedule(graph, axes=axes, kept=kept, progress=progress))
+        for graph in split_regions(reading)
+    ]
     if not regions:
         return Partition(mod, (), reading)
     main = _Rewriter(reading, regions).main(mod["main"])
@@ -85,23 +95,6 @@ def split_regions(reading: Reading) -> list[Graph]:
         subgraph(reading.graph, [op for op in reading.graph.operators if levels.of_tensor(op.output) == number])
         for number in numbers
     ]
-
-
-def subgraph(graph: Graph, operators: Sequence[Operator]) -> Graph:
-    """The part of ``graph`` that consists of ``operators``, with its borders as inputs and outputs."""
-    made = {op.output for op in operators}
-    inside = {op.name for op in operators}
-    read_elsewhere = {n for op in graph.operators if op.name not in inside for n in op.inputs} | set(graph.outputs)
-    inputs = dict.fromkeys(name for op in operators for name in op.inputs if name not in made)
-    outputs = [op.output for op in operators if op.output in read_elsewhere]
-    constants = [n for op in operators if isinstance(op, Convolution) for n in (op.weights, op.scales)]
-    return Graph(
-        tensors={name: graph.tensors[name] for name in (*inputs, *(op.output for op in operators))},
-        operators=tuple(operators),
-        inputs=tuple(inputs),
-        outputs=tuple(outputs),
-        constants={name: graph.constants[name] for name in constants},
-    )
 
 
 class _Levels:

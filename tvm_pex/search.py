@@ -1,8 +1,9 @@
 """Finds the schedule with the lowest peak: where to cut a graph into segments, and along which axes each runs. Pure.
 
-Dynamic programming over the operators in topological order. The cost of a segment is its peak: whole tensors on its
-borders and passing by, its rings and its sums. Of all schedules with the least peak the one with the fewest and
-simplest loops is taken: rows before pixels, few segments before many.
+Dynamic programming over the operators in topological order. The cost of a segment is the peak that the memory planner
+reaches while it runs, with everything that passes by. Planning every segment would be slow, so segments start with a
+floor, a peak that they hardly ever stay below, and only those on a best path get planned, until a best path consists
+of planned ones. Of all schedules with the least peak the one with the fewest and simplest loops is taken.
 """
 
 from __future__ import annotations
@@ -12,41 +13,49 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from tvm_pex.graph import Graph, Operator
-from tvm_pex.lifetimes import accumulators, sum_bytes
+from tvm_pex.lifetimes import accumulators, segment_problem, sum_bytes
+from tvm_pex.memory_planner import plan_memory
 from tvm_pex.schedule import Schedule, Segment, Unschedulable, make_segment, outside_tensors, sliced_channels
 
 ALL_AXES = ("rows", "pixels", "channels")
 
 Progress = Callable[[int, int], None]
+_NONE = 1 << 62
 
 
 @dataclass(frozen=True)
 class Candidate:
-    """A segment over operators ``start`` to ``stop`` (excluded) with its peak in bytes and its price in loops."""
+    """A segment over operators ``start`` to ``stop`` (excluded), the least peak to expect and its price in loops."""
 
     start: int
     stop: int
-    peak: int
+    floor: int
     price: int
     segment: Segment
 
 
-def find_schedule(graph: Graph, *, axes: Sequence[str] = ALL_AXES, progress: Progress | None = None) -> Schedule:
+def find_schedule(
+    graph: Graph,
+    *,
+    axes: Sequence[str] = ALL_AXES,
+    kept: frozenset[str] = frozenset(),
+    progress: Progress | None = None,
+) -> Schedule:
     """The schedule of least peak over ``axes``: channels, rows, or rows and pixels. Deterministic.
 
-    ``progress`` is called with (operators done, operators in all).
+    ``kept`` are inputs that may not be overwritten before the last of them has been read. ``progress`` is called with
+    (operators done, operators in all).
     """
     count = len(graph.operators)
-    found: list[list[Candidate]] = []
+    found: list[Candidate] = []
     for start in range(count):
-        found.append(list(_candidates(graph, start, axes)))
+        found += _candidates(graph, start, axes, kept)
         if progress:
             progress(start + 1, count)
-    peak = _least_peak(found, count)
-    return Schedule(tuple(c.segment for c in _cheapest(found, count, peak)))
+    return Schedule(tuple(c.segment for c in _Paths(graph, found, kept).best()))
 
 
-def _candidates(graph: Graph, start: int, axes: Sequence[str]) -> Iterator[Candidate]:
+def _candidates(graph: Graph, start: int, axes: Sequence[str], kept: frozenset[str]) -> Iterator[Candidate]:
     """Every segment that begins at ``start``."""
     spatial = [axis for axis in axes if axis != "channels"]
     for stop in range(start + 1, len(graph.operators) + 1):
@@ -64,50 +73,81 @@ def _candidates(graph: Graph, start: int, axes: Sequence[str]) -> Iterator[Candi
                 return
             price = 1 if stop == start + 1 else 1 + len(operators) * len(choice)
             slices = (channels or 1) // tile if tile else 1
-            yield Candidate(start, stop, segment_peak(graph, operators, segment), price * slices, segment)
+            yield Candidate(start, stop, floor_of(graph, operators, segment, kept), price * slices, segment)
 
 
-def segment_peak(graph: Graph, operators: Sequence[Operator], segment: Segment) -> int:
-    """Bytes in use while the segment runs: everything that it touches or that passes by, nothing in place."""
-    whole = _present(graph, operators)
-    rings = sum(r.pixels * r.channels * graph.tensors[r.tensor].item_bytes for r in segment.rings)
-    return (
-        rings
-        + sum(graph.tensors[name].bytes for name in whole)
-        + sum(sum_bytes(op) * accumulators(op, graph, segment) for op in operators)
-    )
+def floor_of(graph: Graph, operators: Sequence[Operator], segment: Segment, kept: frozenset[str]) -> int:
+    """Bytes that a segment needs as a rule: rings and sums, what may not be touched, and one more whole tensor.
 
-
-def _present(graph: Graph, operators: Sequence[Operator]) -> set[str]:
-    """Whole tensors that exist while ``operators`` run."""
+    Rings of one pixel are left out: they mostly hold nothing outside their turn.
+    """
     first = graph.operators.index(operators[0])
-    before, after = graph.operators[:first], graph.operators[first + len(operators) :]
-    made = set(graph.inputs) | {op.output for op in before}
-    needed = {name for op in (*operators, *after) for name in op.inputs} | set(graph.outputs)
-    own = outside_tensors(graph, [op.name for op in operators]) & {op.output for op in operators}
-    return (made & needed) | own
+    after = graph.operators[first + len(operators) :]
+    own = {op.output for op in operators}
+    read = {name for op in operators for name in op.inputs} - own
+    needed = {name for op in after for name in op.inputs} | set(graph.outputs)
+    made = set(graph.inputs) | {op.output for op in graph.operators[:first]}
+    fixed = made & (needed | (kept & read))
+    moving = (read - fixed) | (own & outside_tensors(graph, [op.name for op in operators]))
+    sizes = {name: graph.tensors[name].bytes for name in fixed | moving}
+    inner = sum(
+        r.pixels * r.channels * graph.tensors[r.tensor].item_bytes for r in segment.rings if r.pixels > 1
+    ) + sum(sum_bytes(op) * accumulators(op, graph, segment) for op in operators)
+    largest = max((sizes[name] for name in moving), default=0)
+    return sum(sizes[name] for name in fixed) + max(inner, largest)
 
 
-def _least_peak(found: Sequence[Sequence[Candidate]], count: int) -> int:
-    best = [0] + [1 << 62] * count
-    for start in range(count):
-        for c in found[start]:
-            best[c.stop] = min(best[c.stop], max(best[start], c.peak))
-    return best[count]
+class _Paths:
+    """Paths through the candidates, each of which is planned when a best path first runs through it."""
 
+    def __init__(self, graph: Graph, found: Sequence[Candidate], kept: frozenset[str]) -> None:
+        self.graph = graph
+        self.found = found
+        self.kept = kept
+        self.count = len(graph.operators)
+        self.peaks = [c.floor for c in found]
+        self.planned = [False] * len(found)
 
-def _cheapest(found: Sequence[Sequence[Candidate]], count: int, peak: int) -> list[Candidate]:
-    """The segments of least total price none of which goes above ``peak``."""
-    price: list[int] = [0] + [1 << 62] * count
-    last: list[Candidate | None] = [None] * (count + 1)
-    for start in range(count):
-        for c in found[start]:
-            if c.peak <= peak and price[start] + c.price < price[c.stop]:
-                price[c.stop], last[c.stop] = price[start] + c.price, c
-    path: list[Candidate] = []
-    while count:
-        step = last[count]
-        assert step is not None
-        path.append(step)
-        count = step.start
-    return path[::-1]
+    def best(self) -> list[Candidate]:
+        """The cheapest path of least peak."""
+        path = self._settled(self._lowest)
+        peak = max((self.peaks[k] for k in path), default=0)
+        return [self.found[k] for k in self._settled(lambda: self._cheapest(peak))]
+
+    def _settled(self, find: Callable[[], list[int]]) -> list[int]:
+        """What ``find`` gives once it gives only planned candidates."""
+        while True:
+            path = find()
+            rough = [k for k in path if not self.planned[k]]
+            if not rough:
+                return path
+            for k in rough:
+                problem = segment_problem(self.graph, self.found[k].segment, self.kept)
+                self.peaks[k], self.planned[k] = plan_memory(problem, effort=0).peak, True
+
+    def _lowest(self) -> list[int]:
+        """The path whose highest segment is lowest; then the one with the least sum of peaks."""
+        cost = [(0, 0)] + [(_NONE, 0)] * self.count
+        last = [-1] * (self.count + 1)
+        for k, c in enumerate(self.found):
+            through = (max(cost[c.start][0], self.peaks[k]), cost[c.start][1] + self.peaks[k])
+            if through < cost[c.stop]:
+                cost[c.stop], last[c.stop] = through, k
+        return self._back(last)
+
+    def _cheapest(self, peak: int) -> list[int]:
+        """The path of least price none of whose segments goes above ``peak``."""
+        cost = [0] + [_NONE] * self.count
+        last = [-1] * (self.count + 1)
+        for k, c in enumerate(self.found):
+            through = cost[c.start] + c.price
+            if self.peaks[k] <= peak and through < cost[c.stop]:
+                cost[c.stop], last[c.stop] = through, k
+        return self._back(last)
+
+    def _back(self, last: Sequence[int]) -> list[int]:
+        path, at = [], self.count
+        while at:
+            path.append(last[at])
+            at = self.found[last[at]].start
+        return path[::-1]
