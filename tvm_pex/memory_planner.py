@@ -132,7 +132,7 @@ def packing_of(problem: Problem, buffers: list[Buffer]) -> Packing:
         together=tuple(together),
         special=tuple(special),
         neighbours=tuple(
-            [j for j in sorted(together[i]) if sum(special[i].get(j, (2, 0))) > 1] if special[i] else sorted(together[i])
+            [j for j in sorted(together[i]) if sum(special[i].get(j, (2, 0))) > 1]  # else every offset is legal
             for i in range(n)
         ),
     )

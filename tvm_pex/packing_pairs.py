@@ -18,7 +18,7 @@ def decide_pairs(table: Table, limit: int, until: int) -> Ints | None:
 
 
 def _decide(table: Table, decided: Ints, low: Ints, limit: int, until: int) -> Ints | None:
-    """``decided[v, w]`` is ``above[v, w]`` where v was chosen to lie below w, and ``low`` holds offsets for the rest."""
+    """``decided[v, w]`` is ``above[v, w]`` where v was chosen to lie below w; offsets are ``low`` or more."""
     if table.nodes >= until:
         raise OutOfNodes
     table.nodes += 1

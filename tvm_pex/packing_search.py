@@ -150,6 +150,13 @@ class Descent:
         lifts = raised[rest] > low[rest]
         key, rank = at + int(self.key[v]), int(self.rank[v])
         floor = np.maximum(raised[rest], key - self.key[rest])
+        low_keys = raised[rest] + self.key[rest]
+        passed = np.flatnonzero((low_keys < key) | ((low_keys == key) & (self.rank[rest] < rank)))
+        if len(passed):
+            # A buffer that was passed over will lie on another one of the rest.
+            lift = table.above[np.ix_(rest, rest[passed])]
+            lift = np.where(lift > -FAR, lift + floor[:, None], FAR).min(axis=0)
+            floor[passed] = np.maximum(floor[passed], lift)
         held = table.fixed[rest]
         if (floor + table.size[rest] > self.limit).any() or ((held >= 0) & (floor > held)).any():
             return False, bool(lifts.any())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
@@ -12,6 +13,7 @@ from tvm_pex.packing import Packing, cover, round_up
 
 Ints = npt.NDArray[np.int64]
 FAR = 1 << 60
+MIXTURES = 3
 
 
 class OutOfNodes(Exception):
@@ -135,16 +137,24 @@ def _twins(size: Ints, alignment: Ints, fixed: Ints, above: Ints, load: Ints) ->
 
 
 def _ranks(packing: Packing, part: list[int], load: Ints) -> list[Ints]:
-    """Orders for equal keys: what lives long, is large, or is in a full clique comes first, each in its turn."""
+    """Orders for equal keys: what lives long, is large, or is in a full clique comes first, each in its turn.
+
+    The same with random weights follows (always the same): one unlucky first choice can cost all of the nodes.
+    """
     spans = packing.span
     degree = [len(packing.neighbours[i]) for i in part]
-    life = np.array(degree if spans is None else [spans[i][1] - spans[i][0] for i in part])
-    area = np.array([packing.size[i] for i in part]) * (life + 1)
+    life = np.array(degree if spans is None else [spans[i][1] - spans[i][0] for i in part]) + 1
+    size = np.array([packing.size[i] for i in part])
     crowd = np.where(load > 0, load.sum(axis=1, keepdims=True), 0).max(axis=0, initial=0)
+    area = size * life
+    ways = [(-crowd, -area, -life), (-crowd, -life, -area), (-life, -area, -crowd)]
+    rng = random.Random(0)
+    for k in range(MIXTURES):
+        weight = np.array([rng.randrange(64, 192) for _ in part])
+        ways.append((-((crowd, area, life)[k % 3] * weight), -area, -life))
     ranks = []
-    for keys in ((-crowd, -area, -life), (-crowd, -life, -area), (-life, -area, -crowd)):
-        order = np.lexsort(keys[::-1])
+    for keys in ways:
         rank = np.empty(len(part), dtype=np.int64)
-        rank[order] = np.arange(len(part))
+        rank[np.lexsort(keys[::-1])] = np.arange(len(part))
         ranks.append(rank)
     return ranks
