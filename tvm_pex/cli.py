@@ -25,7 +25,8 @@ if TYPE_CHECKING:
     from tvm_pex.compiler import CompiledModel
     from tvm_pex.tflite_model import Model
 
-AXES = {"rows": ("rows",), "rows,pixels": ("rows", "pixels")}
+_CHOICES = ("rows", "pixels", "channels"), ("rows", "pixels"), ("rows", "channels"), ("rows",), ("channels",)
+AXES = {",".join(axes): axes for axes in _CHOICES}
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -52,9 +53,9 @@ def _options(command: Command) -> Command:
         click.option(
             "--axes",
             type=click.Choice(list(AXES)),
-            default="rows,pixels",
-            show_default=True,
-            help="What the loops may slice.",
+            default=next(iter(AXES)),
+            metavar="AXES",
+            help=f"What the loops may slice; one of: {'; '.join(AXES)}.  [default: {next(iter(AXES))}]",
         ),
         click.option(
             "--overwrite-input", is_flag=True, help="Let the plan reuse input bytes as soon as they have been read."
