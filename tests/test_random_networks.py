@@ -1,0 +1,108 @@
+"""Random networks, compiled and run in an arena of exactly their size, give the bytes of a reference.
+
+Every fifth network may hold operators that stay with TVM and is compared with what stock TVM builds of it; the others
+must be owned whole and are compared with tests/interpreter.py, which takes a hundredth of the time.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from interpreter import run_graph
+from random_networks import RandomNetwork, random_network
+
+from tvm_pex._tvm import relay
+from tvm_pex.aot import CBuild
+from tvm_pex.compiler import CompiledModel, PlanOptions, compile_model
+from tvm_pex.host_run.run import compile_host, run_host
+from tvm_pex.plan_validator import fault_of
+from tvm_pex.relay_reader import read_function
+from tvm_pex.tflite_model import Model
+from tvm_pex.verify import reference_build, sample_inputs
+
+NETWORKS = 320
+RUNS = 4
+FLAGS = ("-std=gnu99", "-O0", "-ffp-contract=off", "-w")  # compiling takes longer than running
+AXES: tuple[tuple[str, ...], ...] = (("rows",), ("rows", "pixels"))
+Outputs = list[np.ndarray[Any, Any]]
+
+logging.getLogger("te_compiler").setLevel(logging.ERROR)
+
+
+def options_of(seed: int) -> PlanOptions:
+    """Every combination within any twenty seeds, for both references."""
+    turn = seed // 5 + seed
+    return PlanOptions(axes=AXES[turn % 2], overwrite_input=turn // 2 % 2 == 1)
+
+
+def run(build: CBuild, samples: Mapping[str, Any], folder: Path, **place: Any) -> Outputs:
+    """All runs of each output; whatever is written outside its place fails."""
+    program = compile_host(build, folder, flags=FLAGS)
+    result = run_host(program, samples, **place)
+    assert result.guard_intact, result.guard_faults
+    return [result.outputs[port.name] for port in build.outputs]
+
+
+def expected(model: Model, samples: Mapping[str, Any]) -> Outputs:
+    """What the interpreter gives for each output; every operator of the model must be owned."""
+    main = model.mod["main"]
+    reading = read_function(main)
+    assert not reading.refused, reading.refused
+    names = {expr: name for name, expr in reading.uses}
+    results = list(main.body.fields) if isinstance(main.body, relay.Tuple) else [main.body]
+    runs = []
+    for index in range(RUNS):
+        values = run_graph(reading.graph, {name: samples[name][index] for name in reading.graph.inputs})
+        runs.append([values[names[expr]].reshape(port.shape) for expr, port in zip(results, model.outputs)])
+    return [np.stack(output) for output in zip(*runs)]
+
+
+def check_report(compiled: CompiledModel) -> None:
+    report = compiled.report
+    assert report["executed_macs"] == report["macs"], (report["executed_macs"], report["macs"])
+    fault = fault_of(compiled.memory.problem, compiled.memory.plan)
+    assert fault is None, fault
+    assert compiled.build.workspace_bytes <= compiled.arena_bytes
+    if not report["refused"]:
+        sums = sum(buffer["bytes"] for buffer in report["buffers"] if buffer["name"].endswith(".sums"))
+        limit = report["layer_by_layer_bytes"] + sums  # which layer_by_layer_bytes does not count
+        assert compiled.arena_bytes <= limit, (compiled.arena_bytes, limit)
+
+
+def check(network: RandomNetwork, folder: Path, *, stock: bool) -> None:
+    model = network.model
+    options = options_of(network.seed)
+    told = f"seed {network.seed}, stock={stock}, {options}: {network.description}"
+    try:
+        compiled = compile_model(model, options)
+        check_report(compiled)
+        samples = sample_inputs(model, RUNS, network.seed)
+        places = {"input_offsets": compiled.input_offsets, "output_offsets": compiled.output_offsets}
+        actual = run(compiled.build, samples, folder / "pex", arena_bytes=compiled.arena_bytes, **places)
+        if stock:
+            reference, _ = reference_build(model)
+            wanted = run(reference, samples, folder / "stock", arena_bytes=reference.workspace_bytes)
+        else:
+            wanted = expected(model, samples)
+    except Exception as error:  # the seed must not get lost, whatever broke
+        raise AssertionError(f"{told}: {error}") from error
+    for index, (one, other) in enumerate(zip(actual, wanted, strict=True)):
+        assert one.tobytes() == other.tobytes(), f"{told}: output {index} differs"
+
+
+@pytest.mark.parametrize("seed", range(NETWORKS))
+def test_random_network(seed: int, tmp_path: Path) -> None:
+    stock = seed % 5 == 0
+    check(random_network(seed, stock=stock), tmp_path, stock=stock)
+
+
+def test_networks_are_reproducible() -> None:
+    one, other = random_network(7), random_network(7)
+    assert one.description == other.description
+    assert relay.analysis.free_vars(one.model.mod["main"].body)[0].name_hint == "x"
+    assert one.model.mod["main"].astext() == other.model.mod["main"].astext()
