@@ -16,7 +16,7 @@ import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Union
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -148,7 +148,7 @@ class Pad:
     value: int
 
 
-Operator = Union[Convolution, Pool, Add, Pad]
+Operator = Convolution | Pool | Add | Pad
 _KINDS: dict[str, type[Operator]] = {kind.__name__: kind for kind in (Convolution, Pool, Add, Pad)}
 
 

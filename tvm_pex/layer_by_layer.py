@@ -56,4 +56,4 @@ def _constant(flat: Any, graph: Any, tensor: int) -> bool:
 
 def _tensor_bytes(tensor: Any) -> int:
     shape = np.atleast_1d(tensor.ShapeAsNumpy()).tolist() if tensor.ShapeLength() else []
-    return math.prod(shape) * _BYTES.get(tensor.Type(), 1)
+    return int(math.prod(shape)) * _BYTES.get(tensor.Type(), 1)

@@ -80,7 +80,7 @@ class Track:
 
 
 def safe_distance(low: Track, high: Track) -> int:
-    """Least offset of ``high`` minus offset of ``low``, both alive together, that never puts two live bytes together."""
+    """Least offset of ``high`` minus offset of ``low``, alive together, that never puts two live bytes together."""
     first, last = max(low.buffer.first, high.buffer.first), min(low.buffer.last, high.buffer.last)
     times = np.array([first], np.int64)
     if low.written is not None:
@@ -99,14 +99,15 @@ def sums_name(operator: str) -> str:
     return f"{operator}.sums"
 
 
-def memory_problem(graph: Graph, schedule: Schedule, *, overwrite_input: bool = False) -> Problem:
+def memory_problem(graph: Graph, schedule: Schedule, *, kept: frozenset[str] | None = None) -> Problem:
     """Buffers of a graph that is the whole program. Steps are moments, counted through the segments.
 
-    Inputs are there from the first step, outputs stay until the last; ``overwrite_input`` as for ``as_input``.
+    Inputs are there from the first step, outputs stay until the last. ``kept`` inputs (None: all) are not overwritten
+    before the last of them has been read.
     """
     tracks = region_tracks(graph, schedule)
     for name in graph.inputs:
-        tracks[name] = as_input(tracks[name], overwrite_input)
+        tracks[name] = as_input(tracks[name], kept is not None and name not in kept)
     for name in graph.outputs:
         tracks[name] = as_output(tracks[name], steps(schedule) - 1)
     return problem_of(tracks.values())
@@ -154,7 +155,7 @@ def problem_of(tracks: Iterable[Track]) -> Problem:
 
 
 def as_input(track: Track, overwrite: bool) -> Track:
-    """A model input: there from step 0. Not a byte of it is overwritten before its last is read, unless ``overwrite``."""
+    """A model input: there from step 0. No byte of it is overwritten before its last is read, unless ``overwrite``."""
     return replace(track, buffer=replace(track.buffer, first=0), written=None, dead=track.dead if overwrite else ())
 
 
@@ -196,7 +197,7 @@ def sum_bytes(op: Operator) -> int:
 
 
 def accumulators(op: Operator, graph: Graph, segment: Segment) -> int:
-    """Number of running sums that ``op`` keeps in ``segment``: a reduction's, or a tiled segment's closing convolution's."""
+    """Number of running sums of ``op`` in ``segment``: a reduction's, or a tiled segment's closing convolution's."""
     if segment.tile and closes(op, segment):
         height, width, channels = graph.tensors[op.output].shape
         return height * width * channels

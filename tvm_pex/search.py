@@ -8,12 +8,13 @@ of planned ones. Of all schedules with the least peak the one with the fewest an
 
 from __future__ import annotations
 
+import functools
 import itertools
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from tvm_pex.graph import Graph, Operator
-from tvm_pex.lifetimes import accumulators, segment_problem, sum_bytes
+from tvm_pex.lifetimes import accumulators, memory_problem, segment_problem, sum_bytes
 from tvm_pex.memory_planner import plan_memory
 from tvm_pex.schedule import Schedule, Segment, Unschedulable, make_segment, outside_tensors, sliced_channels
 
@@ -21,6 +22,8 @@ ALL_AXES = ("rows", "pixels", "channels")
 
 Progress = Callable[[int, int], None]
 _NONE = 1 << 62
+_SLACK = (0, 2, 5)  # percent above the least peak of single segments where paths are tried
+_EFFORT = 300  # nodes of the planner's exact search: enough for a segment of a dozen buffers
 
 
 @dataclass(frozen=True)
@@ -52,7 +55,7 @@ def find_schedule(
         found += _candidates(graph, start, axes, kept)
         if progress:
             progress(start + 1, count)
-    return Schedule(tuple(c.segment for c in _Paths(graph, found, kept).best()))
+    return _Paths(graph, found, kept).best()
 
 
 def _candidates(graph: Graph, start: int, axes: Sequence[str], kept: frozenset[str]) -> Iterator[Candidate]:
@@ -108,11 +111,31 @@ class _Paths:
         self.peaks = [c.floor for c in found]
         self.planned = [False] * len(found)
 
-    def best(self) -> list[Candidate]:
-        """The cheapest path of least peak."""
-        path = self._settled(self._lowest)
-        peak = max((self.peaks[k] for k in path), default=0)
-        return [self.found[k] for k in self._settled(lambda: self._cheapest(peak))]
+    def best(self) -> Schedule:
+        """Of the cheapest paths and those of fewest segments at or little above the least peak, the lowest as a whole.
+
+        A tensor between two segments has one place, which each of them alone would choose otherwise: long segments tie
+        fewer places together than cheap ones.
+        """
+        least = max((self.peaks[k] for k in self._settled(self._lowest)), default=0)
+        tried: dict[tuple[int, ...], tuple[int, int]] = {}
+        for percent, price in itertools.product(_SLACK, (self._loops, self._one)):
+            limit = least * (100 + percent) // 100
+            path = tuple(self._settled(functools.partial(self._cheapest, limit, price)))
+            if path not in tried:
+                problem = memory_problem(self.graph, self._schedule(path), kept=self.kept)
+                peak = plan_memory(problem, effort=_EFFORT).peak
+                tried[path] = peak, sum(self.found[k].price for k in path)
+        return self._schedule(min(tried, key=lambda path: tried[path]))
+
+    def _schedule(self, path: Sequence[int]) -> Schedule:
+        return Schedule(tuple(self.found[k].segment for k in path))
+
+    def _loops(self, k: int) -> int:
+        return self.found[k].price
+
+    def _one(self, k: int) -> int:
+        return 1
 
     def _settled(self, find: Callable[[], list[int]]) -> list[int]:
         """What ``find`` gives once it gives only planned candidates."""
@@ -123,7 +146,7 @@ class _Paths:
                 return path
             for k in rough:
                 problem = segment_problem(self.graph, self.found[k].segment, self.kept)
-                self.peaks[k], self.planned[k] = plan_memory(problem, effort=0).peak, True
+                self.peaks[k], self.planned[k] = plan_memory(problem, effort=_EFFORT).peak, True
 
     def _lowest(self) -> list[int]:
         """The path whose highest segment is lowest; then the one with the least sum of peaks."""
@@ -135,12 +158,12 @@ class _Paths:
                 cost[c.stop], last[c.stop] = through, k
         return self._back(last)
 
-    def _cheapest(self, peak: int) -> list[int]:
+    def _cheapest(self, peak: int, price: Callable[[int], int]) -> list[int]:
         """The path of least price none of whose segments goes above ``peak``."""
         cost = [0] + [_NONE] * self.count
         last = [-1] * (self.count + 1)
         for k, c in enumerate(self.found):
-            through = cost[c.start] + c.price
+            through = cost[c.start] + price(k)
             if self.peaks[k] <= peak and through < cost[c.stop]:
                 cost[c.stop], last[c.stop] = through, k
         return self._back(last)

@@ -31,7 +31,7 @@ _SCRATCH_ALIGNMENT = 4
 
 @dataclass(frozen=True)
 class Span:
-    """Operators that run interleaved, along ``axes``, from step ``first`` to step ``last``; no axes: stock TVM's own."""
+    """Operators that run interleaved, along ``axes``, from step ``first`` to ``last``; no axes: stock TVM's own."""
 
     operators: tuple[str, ...]
     axes: tuple[str, ...]
