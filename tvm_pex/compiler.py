@@ -5,15 +5,16 @@
 
 from __future__ import annotations
 
+import math
 import time
 from dataclasses import dataclass
 from typing import Any
 
 from tvm_pex.aot import CBuild, build_c
-from tvm_pex.graph import Graph
+from tvm_pex.graph import Convolution, Graph, Operator
 from tvm_pex.lifetimes import layer_by_layer_bytes
 from tvm_pex.relay_pass import Partition, partition
-from tvm_pex.schedule import check_once
+from tvm_pex.schedule import Stage, check_once
 from tvm_pex.search import ALL_AXES, Progress
 from tvm_pex.tflite_model import Model
 from tvm_pex.usmp import ALGORITHM, ModelMemory, ModelPlan, Span
@@ -71,21 +72,19 @@ def executed_macs(cut: Partition) -> int:
     """Multiply-accumulates that the loops run: for every stage its moments times what one of them costs."""
     total = 0
     for graph, schedule in cut.regions:
-        whole = {op.name: op for op in graph.operators}
-        for segment in schedule.segments:
-            for stage in segment.stages:
-                total += _stage_macs(graph, whole[stage.operator], stage.domain)
+        operators = {op.name: op for op in graph.operators}
+        stages = (stage for segment in schedule.segments for stage in segment.stages)
+        total += sum(_stage_macs(graph, operators[stage.operator], stage) for stage in stages)
     return total
 
 
-def _stage_macs(graph: Graph, op: Any, domain: tuple[int, int]) -> int:
-    macs: int = getattr(op, "macs", lambda shape: 0)(graph.tensors[op.output].shape)
-    height, width, _ = graph.tensors[op.output].shape
-    pixels = domain[0] * domain[1]
-    # A reduction runs over its input's pixels, each of which is one tap of its only window.
-    return (
-        macs if pixels == op.views[0][0] * op.views[0][1] and height * width == 1 else macs * pixels // (height * width)
-    )
+def _stage_macs(graph: Graph, op: Operator, stage: Stage) -> int:
+    if not isinstance(op, Convolution):
+        return 0
+    # A reduction's moment is an input pixel: one tap of its only window.
+    taps = 1 if stage.reduction else math.prod(op.window.kernel)
+    channels = graph.tensors[op.output].shape[2] * (op.views[0][2] // op.groups)
+    return math.prod(stage.domain) * taps * channels
 
 
 def _report(model: Model, cut: Partition, memory: ModelPlan, ports: dict[str, int], seconds: float) -> dict[str, Any]:

@@ -23,8 +23,6 @@ from tvm_pex.schedule import (
     Stage,
     Times,
     last_reader,
-    reduces,
-    sums,
 )
 
 _WIDEST = 255  # the largest magnitude of an 8-bit value, signed or not
@@ -201,8 +199,8 @@ def accumulators(op: Operator, graph: Graph, segment: Segment) -> int:
     if segment.tile and closes(op, segment):
         height, width, channels = graph.tensors[op.output].shape
         return height * width * channels
-    if reduces(op, graph):
-        return segment.tile or sums(op, graph)
+    if next(stage.reduction for stage in segment.stages if stage.operator == op.name):
+        return segment.tile or graph.tensors[op.output].shape[2]
     return 0
 
 
@@ -254,7 +252,7 @@ class _Clock:
     def made(self, tensor: str) -> Front | None:
         """How the tensor's bytes come to be; None when they are there, or come, all at once."""
         op = self.maker.get(tensor)
-        if op is None or reduces(op, self.graph) or self.segment[op.name].tile:
+        if op is None or self.stage[op.name].reduction or self.segment[op.name].tile:
             return None
         height, width, channels = self.graph.tensors[tensor].shape
         steps = self.step(op.name, np.arange(height, dtype=np.int64), np.arange(width, dtype=np.int64))
@@ -276,7 +274,7 @@ class _Clock:
         return _last_of_each(steps + 1, pixel_bytes * np.arange(1, steps.size + 1, dtype=np.int64))
 
     def _last(self, op: Operator, axis: int, size: int) -> Times:
-        if reduces(op, self.graph):
+        if self.stage[op.name].reduction:
             return np.arange(size, dtype=np.int64)
         w = op.window
         out = self.graph.tensors[op.output].shape[axis]
@@ -296,7 +294,7 @@ def _whole(clock: _Clock, tensor: Tensor) -> Track:
     if op is not None:
         segment, stage = clock.segment[op.name], clock.stage[op.name]
         first, last = clock.lifetime(segment, stage)
-        if reduces(op, clock.graph) and not segment.tile:
+        if stage.reduction and not segment.tile:
             first = last
     last = max([last, *(int(front.times[-1]) - 1 for front in readers)])
     return Track(
@@ -326,7 +324,7 @@ def _turn(clock: _Clock, segment: Segment, op: Operator) -> Turn | None:
     readers = clock.readers[op.output]
     for reader in readers:
         stage = clock.stage[reader.name]
-        at_once = stage.delay == made.delay and (reduces(reader, clock.graph) or reader.window == Window())
+        at_once = stage.delay == made.delay and (stage.reduction or reader.window == Window())
         if not (at_once and stage.stride == made.stride):
             return None
     last = max((order.index(reader.name) for reader in readers), default=order.index(op.name))

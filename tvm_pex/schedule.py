@@ -42,12 +42,16 @@ _AXES = ("rows", "pixels")
 
 @dataclass(frozen=True)
 class Stage:
-    """One operator of a segment: its clock (see the module's formula) and the pixels it runs over."""
+    """One operator of a segment: its clock (see the module's formula) and the (rows, columns) it runs over.
+
+    A ``reduction`` runs over its input's pixels, which it adds up as they come, the others over their output's.
+    """
 
     operator: str
     stride: Pair
     delay: Pair
     domain: Pair
+    reduction: bool = False
 
     def time(self, axis: int, index: int) -> int:
         return self.stride[axis] * index + self.delay[axis]
@@ -101,7 +105,9 @@ def schedule_from_json(text: str) -> Schedule:
 
 
 def _segment(axes: list[str], stages: list[Any], rings: list[Any], extent: list[int], tile: int | None) -> Segment:
-    made = tuple(Stage(s["operator"], _pair(s["stride"]), _pair(s["delay"]), _pair(s["domain"])) for s in stages)
+    made = tuple(
+        Stage(s["operator"], _pair(s["stride"]), _pair(s["delay"]), _pair(s["domain"]), s["reduction"]) for s in stages
+    )
     return Segment(tuple(axes), made, tuple(Ring(**ring) for ring in rings), _pair(extent), tile)
 
 
@@ -113,17 +119,12 @@ class Unschedulable(ValueError):
     """The operators cannot run in one segment; the message says why."""
 
 
-def reduces(op: Operator, graph: Graph) -> bool:
-    """True for operators that add up their whole input in int32 sums while its pixels come."""
+def can_reduce(op: Operator) -> bool:
+    """True for operators whose one window spans their input, so that its pixels may be added up as they come."""
     height, width, _ = op.views[0]
     if height * width == 1 or not op.window.covers(op.views[0]):
         return False
     return (isinstance(op, Pool) and not op.maximum) or (isinstance(op, Convolution) and op.groups == 1)
-
-
-def sums(op: Operator, graph: Graph) -> int:
-    """Number of int32 sums that a reduction keeps: one for each channel it gives."""
-    return graph.tensors[op.output].shape[2]
 
 
 def make_segment(graph: Graph, operators: Sequence[Operator], axes: Sequence[str], tile: int | None = None) -> Segment:
@@ -140,8 +141,8 @@ def make_segment(graph: Graph, operators: Sequence[Operator], axes: Sequence[str
     delays = _settle(links, strides, _earliest(links, strides))
     low = tuple(min(delay[axis] for delay in delays) for axis in (0, 1))
     stages = tuple(
-        Stage(op.name, stride, (delay[0] - low[0], delay[1] - low[1]), links.domain(op))
-        for op, stride, delay in zip(operators, strides, delays, strict=True)
+        Stage(op.name, stride, (delay[0] - low[0], delay[1] - low[1]), links.domain(k), links.reduction[k])
+        for k, (op, stride, delay) in enumerate(zip(operators, strides, delays, strict=True))
     )
     rings = tuple(Ring(name, pixels, tile or graph.tensors[name].shape[2]) for name, pixels in _rings(links, stages))
     extent = tuple(
@@ -155,19 +156,20 @@ def sliced_channels(graph: Graph, operators: Sequence[Operator]) -> int | None:
     """Channels of the tensors inside, if ``operators`` can run by slices of channels; else None.
 
     1. A convolution over all channels reads only whole tensors from outside (it opens), or it comes last and sums
-       over the slices (it closes). It closes only what is sliced, and is no reduction over pixels.
+       over the slices (it closes). It closes only what is nowhere whole, and is no reduction over pixels.
     2. Everything else works channel by channel: depthwise convolutions of multiplier 1, pools, adds, pads.
     3. All sliced tensors have the same number of channels, and nothing but the last operator's result, or what works
        channel by channel, leaves the segment.
     """
     made = {op.output for op in operators}
+    outside = outside_tensors(graph, [op.name for op in operators])
     channels: set[int] = set()
     for position, op in enumerate(operators):
         width = graph.tensors[op.output].shape[2]
         inside = [name in made for name in op.inputs]
         if isinstance(op, Convolution) and op.groups == 1:
             closing = any(inside)
-            if closing and (position != len(operators) - 1 or reduces(op, graph)):
+            if closing and (position != len(operators) - 1 or can_reduce(op) or op.inputs[0] in outside):
                 return None
             channels.add(op.views[0][2] if closing else width)
         elif isinstance(op, Convolution) and not op.groups == op.views[0][2] == width:
@@ -187,7 +189,8 @@ class _Links:
         self.operators = operators
         self.position = {op.name: k for k, op in enumerate(operators)}
         made = {op.output: k for k, op in enumerate(operators)}
-        self.reduction = [reduces(op, graph) for op in operators]
+        # What is whole already need not be added up as it comes.
+        self.reduction = [can_reduce(op) and op.inputs[0] in made for op in operators]
         self.producers: list[list[int]] = [[] for _ in operators]
         self.consumers: list[list[int]] = [[] for _ in operators]
         for k, op in enumerate(operators):
@@ -203,8 +206,9 @@ class _Links:
                 if k not in self.consumers[p]:
                     self.consumers[p].append(k)
 
-    def domain(self, op: Operator) -> Pair:
-        shape = op.views[0] if reduces(op, self.graph) else self.graph.tensors[op.output].shape
+    def domain(self, k: int) -> Pair:
+        op = self.operators[k]
+        shape = op.views[0] if self.reduction[k] else self.graph.tensors[op.output].shape
         return shape[0], shape[1]
 
     def step(self, k: int, axis: int) -> int:

@@ -126,7 +126,8 @@ class _Paths:
                 problem = memory_problem(self.graph, self._schedule(path), kept=self.kept)
                 peak = plan_memory(problem, effort=_EFFORT).peak
                 tried[path] = peak, sum(self.found[k].price for k in path)
-        return self._schedule(min(tried, key=lambda path: tried[path]))
+        _, best = min((cost, path) for path, cost in tried.items())
+        return self._schedule(best)
 
     def _schedule(self, path: Sequence[int]) -> Schedule:
         return Schedule(tuple(self.found[k].segment for k in path))
