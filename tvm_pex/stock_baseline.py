@@ -1,0 +1,124 @@
+"""The least memory that stock TVM plans for a module: the baseline that an arena is compared with.
+
+TVM's targets, layouts and planners differ several times over in memory, and no one of them is always the best. So all
+are built, and the best counts. The targets are those whose C runs on any machine, so that the baseline can be run, too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from tvm_pex._tvm import tvm
+from tvm_pex.aot import STOCK_PLANNERS, AotError, CBuild, build_c
+
+TARGETS = ("c -keys=cpu", "c -keys=arm_cpu,cpu")
+_ALGORITHM = "best_stock"
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """One configuration: the bytes of workspace that it plans, or None and the ``reason`` why it does not build."""
+
+    target: str
+    alter_op_layout: bool
+    planner: str
+    workspace_bytes: int | None
+    reason: str = ""
+
+
+@dataclass(frozen=True)
+class StockPlan:
+    """The configuration with the smallest workspace, its C, and everything that was tried.
+
+    ``workspace_bytes`` covers neither the model's input nor its output: TVM leaves these to the caller.
+    """
+
+    target: str
+    alter_op_layout: bool
+    planner: str
+    workspace_bytes: int
+    build: CBuild
+    tried: tuple[Attempt, ...]
+
+
+def best_stock(mod: Any, progress: Callable[[int, int], None] | None = None) -> StockPlan:
+    """Build ``mod`` (parameters bound) in every configuration. Raises AotError when none of them builds.
+
+    Of equals the first wins. ``progress`` is called with the number of builds done and of all.
+    """
+    tried: list[Attempt] = []
+    best: tuple[Attempt, CBuild] | None = None
+    choices = [(target, alter_op_layout) for target in TARGETS for alter_op_layout in (True, False)]
+    for done, (target, alter_op_layout) in enumerate(choices):
+        if progress:
+            progress(done, len(choices))
+        attempts, build = _attempt(mod, target, alter_op_layout)
+        tried += attempts
+        for attempt in attempts:
+            if build and attempt.workspace_bytes == build.workspace_bytes:
+                if best is None or build.workspace_bytes < best[1].workspace_bytes:
+                    best = attempt, build
+    if best is None:
+        raise AotError(f"stock TVM builds none of its configurations: {tried[0].reason}")
+    winner, build = best
+    return StockPlan(winner.target, winner.alter_op_layout, winner.planner, build.workspace_bytes, build, tuple(tried))
+
+
+def _attempt(mod: Any, target: str, alter_op_layout: bool) -> tuple[list[Attempt], CBuild | None]:
+    """One build serves all planners: they place the same buffers. The C is laid out as by the best of them."""
+    planners = _Planners()
+    tvm.register_func(f"tir.usmp.algo.{_ALGORITHM}", planners, override=True)
+    disabled = () if alter_op_layout else ("AlterOpLayout",)
+    build, reason = None, ""
+    try:
+        build = build_c(
+            mod, target=target, planner=_ALGORITHM, instruments=[_OneTarget(target)], disabled_pass=disabled
+        )
+    except Exception as error:  # whatever it is, it is why this configuration cannot be the baseline
+        reason = _last_line(error)
+    attempts = [
+        Attempt(target, alter_op_layout, name, *((planners.peaks.get(name, 0), "") if build else (None, reason)))
+        for name in STOCK_PLANNERS
+    ]
+    return attempts, build
+
+
+class _Planners:
+    """A planner in TVM's sense: asks each of TVM's own, and answers as the one with the lowest peak."""
+
+    def __init__(self) -> None:
+        self.peaks: dict[str, int] = {}
+
+    def __call__(self, buffers: Any, pressure: Any) -> Any:
+        plans = {name: tvm.get_global_func(f"tir.usmp.algo.{name}")(buffers, pressure) for name in STOCK_PLANNERS}
+        self.peaks = {name: _peak(plan) for name, plan in plans.items()}
+        return plans[min(self.peaks, key=lambda name: self.peaks[name])]
+
+
+def _peak(plan: Any) -> int:
+    return max((int(at.byte_offset) + int(info.size_bytes) for info, at in plan.items()), default=0)
+
+
+@tvm.instrument.pass_instrument
+class _OneTarget:
+    """Gives TVM's main function the operators' target before memory is planned.
+
+    TVM looks for the arena of a function under the function's target. Main's is the host's, plain ``c``, for which
+    there is no arena where the operators' target has other keys.
+    """
+
+    def __init__(self, target: str) -> None:
+        self.target = tvm.target.Target(target, host="c")
+
+    def run_before_pass(self, mod: Any, info: Any) -> None:
+        """Called by TVM before each pass."""
+        if str(info.name) == "tir.usmp.AssignPoolInfo":
+            main = mod.get_global_var("__tvm_main__")
+            mod.update_func(main, mod[main].with_attr("target", self.target))
+
+
+def _last_line(error: Exception) -> str:
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return lines[-1] if lines else type(error).__name__
