@@ -60,7 +60,7 @@ class Window:
         return (self.kernel[axis] - 1) * self.dilation[axis]
 
     def covers(self, shape: Shape) -> bool:
-        """True when the only window there is spans the whole tensor, so that its sums can be taken as pixels come."""
+        """True when the first window spans the whole tensor, so that its sums can be taken as pixels come."""
         return self.kernel == shape[:2] and self.pad == (0, 0) and self.dilation == (1, 1)
 
 

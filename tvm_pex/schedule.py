@@ -119,10 +119,11 @@ class Unschedulable(ValueError):
     """The operators cannot run in one segment; the message says why."""
 
 
-def can_reduce(op: Operator) -> bool:
+def can_reduce(op: Operator, graph: Graph) -> bool:
     """True for operators whose one window spans their input, so that its pixels may be added up as they come."""
     height, width, _ = op.views[0]
-    if height * width == 1 or not op.window.covers(op.views[0]):
+    alone = graph.tensors[op.output].shape[:2] == (1, 1)  # padding behind the input gives such a window company
+    if height * width == 1 or not (alone and op.window.covers(op.views[0])):
         return False
     return (isinstance(op, Pool) and not op.maximum) or (isinstance(op, Convolution) and op.groups == 1)
 
@@ -169,7 +170,7 @@ def sliced_channels(graph: Graph, operators: Sequence[Operator]) -> int | None:
         inside = [name in made for name in op.inputs]
         if isinstance(op, Convolution) and op.groups == 1:
             closing = any(inside)
-            if closing and (position != len(operators) - 1 or can_reduce(op) or op.inputs[0] in outside):
+            if closing and (position != len(operators) - 1 or can_reduce(op, graph) or op.inputs[0] in outside):
                 return None
             channels.add(op.views[0][2] if closing else width)
         elif isinstance(op, Convolution) and not op.groups == op.views[0][2] == width:
@@ -190,7 +191,7 @@ class _Links:
         self.position = {op.name: k for k, op in enumerate(operators)}
         made = {op.output: k for k, op in enumerate(operators)}
         # What is whole already need not be added up as it comes.
-        self.reduction = [can_reduce(op) and op.inputs[0] in made for op in operators]
+        self.reduction = [can_reduce(op, graph) and op.inputs[0] in made for op in operators]
         self.producers: list[list[int]] = [[] for _ in operators]
         self.consumers: list[list[int]] = [[] for _ in operators]
         for k, op in enumerate(operators):
