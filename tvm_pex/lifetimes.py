@@ -269,9 +269,17 @@ class _Clock:
         last = [self._last(op, axis, view[axis]) for axis in (0, 1)]
         steps = self.step(op.name, np.maximum(last[0], 0), np.maximum(last[1], 0))
         unread = ((last[0] < 0)[:, None] | (last[1] < 0)[None, :]).reshape(-1)
-        steps = np.maximum.accumulate(np.where(unread, self.span(self.segment[op.name], stage)[0] - 1, steps))
+        steps = np.maximum.accumulate(np.where(unread, self._unread(tensor, op, stage), steps))
         pixel_bytes = view[2] * self.graph.tensors[tensor].item_bytes
         return _last_of_each(steps + 1, pixel_bytes * np.arange(1, steps.size + 1, dtype=np.int64))
+
+    def _unread(self, tensor: str, op: Operator, stage: Stage) -> Times | int:
+        """When pixels that ``op`` never reads are in use: as they are made; if that was earlier, before it begins."""
+        maker = self.maker.get(tensor)
+        if maker is None or self.base[maker.name] != self.base[op.name]:
+            return self.span(self.segment[op.name], stage)[0] - 1
+        height, width, _ = self.graph.tensors[tensor].shape
+        return self.step(maker.name, np.arange(height, dtype=np.int64), np.arange(width, dtype=np.int64))
 
     def _last(self, op: Operator, axis: int, size: int) -> Times:
         if self.stage[op.name].reduction:
