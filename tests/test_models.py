@@ -1,0 +1,45 @@
+"""Real networks: bit-exact in their arena, and not above the figures reached so far."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from model_files import OWN, shared_model
+
+from tvm_pex.compiler import PlanOptions, compile_model
+from tvm_pex.plan_validator import fault_of
+from tvm_pex.tflite_model import load_model
+from tvm_pex.verify import verify
+
+# Arena bytes with the input kept and with the input overwritten; a change that raises one of them is a step back.
+REACHED = {
+    "ad01_int8": (768, 768),
+    "kws_ref_model": (4_074, 3_994),
+    "micro_kws_m": (5_336, 4_432),
+    "person_detect": (18_728, 11_712),
+    "pretrainedResnet_quant": (12_208, 10_688),
+    "str_ww_ref_model": (3_752, 3_752),
+    "vww_96_int8": (37_160, 27_750),
+}
+
+
+def check(path: Path, limits: tuple[int, int]) -> None:
+    model = load_model(path)
+    for overwrite, limit in zip((False, True), limits, strict=True):
+        compiled = compile_model(model, PlanOptions(overwrite_input=overwrite))
+        assert fault_of(compiled.memory.problem, compiled.memory.plan) is None
+        assert compiled.arena_bytes <= limit
+        assert compiled.arena_bytes <= compiled.report["layer_by_layer_bytes"]
+        assert compiled.report["executed_macs"] == compiled.report["macs"]
+    result = verify(model, compiled, inputs=6)
+    assert result.passed, result
+
+
+@pytest.mark.parametrize("name", sorted(REACHED))
+def test_shared_model(name: str) -> None:
+    check(shared_model(name), REACHED[name])
+
+
+def test_own_model() -> None:
+    check(OWN, (11_336, 10_600))
