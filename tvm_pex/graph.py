@@ -7,6 +7,9 @@ reshapes are not operators and cost nothing.
 All integer arithmetic is that of stock TVM (``qnn.requantize`` with rounding UPWARD in 64 bits)::
 
     rescale(v) = floor((v * multiplier + 2**(shift - 1)) / 2**shift)        # shift == 0: v * multiplier, exactly
+
+An operator whose output is float32 works in float32 throughout: its zero points are 0, its Rescales the identity, and
+its limits may be infinite.
 """
 
 from __future__ import annotations
@@ -23,6 +26,8 @@ import numpy.typing as npt
 
 Shape = tuple[int, int, int]
 Pair = tuple[int, int]
+Limits = tuple[float, float]
+"""The lowest and the highest value: whole numbers of an integer type; infinite where a float32 has none."""
 
 
 @dataclass(frozen=True)
@@ -80,6 +85,7 @@ class Convolution:
 
     ``weights`` names a constant of shape (kernel h, kernel w, channels in / groups, channels out); ``scales`` one of
     shape (channels out, 3), int32: bias, multiplier, shift. Sums are int32 over (x - zero_in) * (w - zero_weight).
+    In float32 the sums are the result, and ``scales`` has shape (channels out, 1): bias.
     """
 
     name: str
@@ -93,8 +99,8 @@ class Convolution:
     zero_in: int
     zero_weight: int
     zero_out: int
-    low: int
-    high: int
+    low: float
+    high: float
 
     def macs(self, shape: Shape) -> int:
         """Multiply-accumulates for an output of ``shape``, counted from the shapes: padding included, as is usual."""
@@ -103,7 +109,10 @@ class Convolution:
 
 @dataclass(frozen=True)
 class Pool:
-    """Maximum, or average (sum over positions inside the tensor, divided truncating), then optional rescale, clip."""
+    """Maximum, or average (sum over positions inside the tensor, divided truncating), then optional rescale, clip.
+
+    In float32 the average is not truncated, and there is no rescale.
+    """
 
     name: str
     inputs: tuple[str, ...]
@@ -112,8 +121,8 @@ class Pool:
     window: Window
     maximum: bool
     rescale: Rescale | None
-    low: int
-    high: int
+    low: float
+    high: float
 
 
 @dataclass(frozen=True)
@@ -128,8 +137,8 @@ class Add:
     views: tuple[Shape, ...]
     output: str
     rescales: tuple[Rescale, ...]
-    low: int
-    high: int
+    low: float
+    high: float
 
     @property
     def window(self) -> Window:
@@ -145,7 +154,7 @@ class Pad:
     views: tuple[Shape, ...]
     output: str
     window: Window
-    value: int
+    value: float
 
 
 Operator = Convolution | Pool | Add | Pad

@@ -93,7 +93,7 @@ def never_meet(a: Track, b: Track) -> bool:
 
 
 def sums_name(operator: str) -> str:
-    """Name of the buffer of an operator's int32 sums."""
+    """Name of the buffer of an operator's sums."""
     return f"{operator}.sums"
 
 
@@ -184,14 +184,22 @@ def region_tracks(graph: Graph, schedule: Schedule, base: int = 0) -> dict[str, 
             count = accumulators(clock.operators[stage.operator], graph, segment)
             if count:
                 first, last = clock.lifetime(segment, stage)
-                item = sum_bytes(clock.operators[stage.operator])
+                item = sum_bytes(clock.operators[stage.operator], graph)
                 tracks.append(Track(Buffer(sums_name(stage.operator), item * count, first, last, item)))
     return {track.buffer.name: track for track in tracks}
 
 
-def sum_bytes(op: Operator) -> int:
-    """Bytes of a running sum: two where an average's sum of 8-bit values cannot leave int16, else four."""
-    return 2 if isinstance(op, Pool) and math.prod(op.window.kernel) * _WIDEST <= np.iinfo(np.int16).max else 4
+def sum_dtype(op: Operator, graph: Graph) -> str:
+    """Type of a running sum: int16 where an average's sum of 8-bit values cannot leave it, float32 for float32."""
+    if graph.tensors[op.output].dtype == "float32":
+        return "float32"
+    narrow = isinstance(op, Pool) and math.prod(op.window.kernel) * _WIDEST <= np.iinfo(np.int16).max
+    return "int16" if narrow else "int32"
+
+
+def sum_bytes(op: Operator, graph: Graph) -> int:
+    """Bytes of a running sum."""
+    return int(np.dtype(sum_dtype(op, graph)).itemsize)
 
 
 def accumulators(op: Operator, graph: Graph, segment: Segment) -> int:

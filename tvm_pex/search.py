@@ -95,7 +95,7 @@ def floor_of(graph: Graph, operators: Sequence[Operator], segment: Segment, kept
     sizes = {name: graph.tensors[name].bytes for name in fixed | moving}
     inner = sum(
         r.pixels * r.channels * graph.tensors[r.tensor].item_bytes for r in segment.rings if r.pixels > 1
-    ) + sum(sum_bytes(op) * accumulators(op, graph, segment) for op in operators)
+    ) + sum(sum_bytes(op, graph) * accumulators(op, graph, segment) for op in operators)
     largest = max((sizes[name] for name in moving), default=0)
     return sum(sizes[name] for name in fixed) + max(inner, largest)
 
