@@ -105,6 +105,7 @@ class _Maker:
         self.dtype = "uint8" if self.chance(0.25) else "int8"
         self.low, self.high = (0, 255) if self.dtype == "uint8" else (-128, 127)
         self.parameters: list[Any] = []
+        self.sources: list[Any] = []  # each parameter, or the reshape through which it is read
         self.words: list[str] = []
         self.left = self.between(1, MAX_OPERATORS - 2)
         self.inner: list[_Value] = []
@@ -143,7 +144,7 @@ class _Maker:
         value = self.source("x")
         while self.left > 0:
             value = self.step(value)
-            if self.chance(0.08):
+            if self.chance(0.08) and value.expr not in self.sources:
                 self.inner.append(value)
         value = self.finish(value)
         outputs = [value, *(v for v in self.inner if v.expr is not value.expr)][:3]
@@ -161,6 +162,7 @@ class _Maker:
         else:
             expr = parameter = relay.var(name, shape=(1, height, width, channels), dtype=self.dtype)
         self.parameters.append(parameter)
+        self.sources.append(expr)
         return _Value(expr, (height, width, channels), self.dtype, self.scale(), self.zero())
 
     def step(self, value: _Value) -> _Value:
@@ -195,6 +197,8 @@ class _Maker:
     def finish(self, value: _Value) -> _Value:
         """An end as real networks have it, or none."""
         ending = self.one_of(["none", "classifier", "softmax"], [6, 3, 3 if self.stock else 0])
+        if self.stock and self.chance(0.5):  # in the middle, or the end
+            value = self.convolution(self.sandwich(value)) if not value.flat else self.sandwich(value)
         if ending == "none":
             return value
         if not value.flat:
@@ -211,7 +215,9 @@ class _Maker:
             square = self.chance(0.6)
             kernel = [self.one_of([1, 2, 3, 3, 3, 4, 5, 6, 7][: largest + 2]) for _ in range(2)]
             stride = [self.one_of([1, 2, 3], [6, 3, 1]) for _ in range(2)]
-            if square:
+            if self.chance(0.1):  # one window, if nothing is padded
+                kernel = [min(size, largest) for size in shape[:2]]
+            elif square:
                 kernel, stride = [kernel[0]] * 2, [stride[0]] * 2
             dilation = [1, 1]
             if dilate and stride == [1, 1] and self.chance(0.25):

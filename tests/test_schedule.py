@@ -10,14 +10,13 @@ from random_graphs import GraphMaker, cut_at_random, random_graph
 from schedule_simulator import fault_of_schedule
 
 from tvm_pex.graph import Convolution, Graph, Window, graph_from_json
+from tvm_pex.rings import last_reader, ring_pixels
 from tvm_pex.schedule import (
     Schedule,
     Segment,
     Unschedulable,
     check_once,
-    last_reader,
     make_segment,
-    ring_pixels,
     schedule_from_json,
     sliced_channels,
 )

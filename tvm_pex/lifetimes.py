@@ -16,13 +16,12 @@ import numpy as np
 
 from tvm_pex.graph import Convolution, Graph, Operator, Pool, Tensor, Window, subgraph
 from tvm_pex.memory_planner import Buffer, Problem
+from tvm_pex.rings import Times, last_reader
 from tvm_pex.schedule import (
     Ring,
     Schedule,
     Segment,
     Stage,
-    Times,
-    last_reader,
 )
 
 _WIDEST = 255  # the largest magnitude of an 8-bit value, signed or not

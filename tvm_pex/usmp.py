@@ -207,6 +207,7 @@ class _Walk:
         self.now = 0
         self.uses: dict[Any, list[Track]] = {}
         self.inner: list[Track] = []
+        self.scratch: dict[str, Track] = {}
         self.names: dict[str, str] = {}
         self.written: set[Any] = set()
         self.spans: list[Span] = []
@@ -253,7 +254,9 @@ class _Walk:
             self.uses.setdefault(argument, []).append(use)
         for _, name, size in self.program.allocations(call.function):
             self.names[name] = name
-            self.inner.append(Track(Buffer(name, size, self.now, self.now, _SCRATCH_ALIGNMENT)))
+            # Calls that are alike call one function, whose scratch has one place for all of them.
+            since = self.scratch[name].buffer.first if name in self.scratch else self.now
+            self.scratch[name] = Track(Buffer(name, size, since, self.now, _SCRATCH_ALIGNMENT))
         name = str(call.function.attrs["global_symbol"]) if "global_symbol" in call.function.attrs else "stock"
         self.spans.append(Span((name.removeprefix("tvmgen_default_"),), (), self.now, self.now))
         self.now += 1
@@ -265,7 +268,7 @@ def _written(function: Any) -> set[Any]:
 
 def _plan_model(program: _Program, overwrite_input: bool) -> ModelPlan:
     walk = _Walk(program)
-    tracks = list(walk.inner)
+    tracks = [*walk.inner, *walk.scratch.values()]
     inputs: list[str | None] = []
     outputs: list[str | None] = []
     for variable in program.parameters:
