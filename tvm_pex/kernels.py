@@ -69,7 +69,9 @@ class Moment:
 
 @dataclass(frozen=True)
 class Place:
-    """Everything a kernel may touch. ``scratch`` is one int32 that the C compiler keeps in a register.
+    """Everything a kernel may touch. ``scratch`` is one int32 or float32 that the C compiler keeps in a register.
+
+    The scratch's type is the one in which the kernel computes.
 
     ``slice_in`` and ``slice_out`` are channels of a slice where the input or the output is taken by slices.
     """
@@ -83,6 +85,15 @@ class Place:
     slice_in: int | None = None
     slice_out: int | None = None
 
+    @property
+    def dtype(self) -> str:
+        """The type in which the kernel computes."""
+        return str(self.scratch.dtype)
+
+    def wide(self, value: Expr) -> Expr:
+        """``value`` in the type in which the kernel computes."""
+        return _cast(self.dtype, value)
+
 
 def emit_operator(ib: Any, op: Operator, place: Place, moment: Moment) -> None:
     """Appends the operator's work at ``moment``."""
@@ -95,14 +106,14 @@ def pack_weights(op: Convolution, weights: npt.NDArray[Any]) -> npt.NDArray[Any]
     return np.ascontiguousarray(weights.transpose(3, 0, 1, 2)).reshape(-1)
 
 
-def _i32(value: Expr) -> Expr:
-    return tir.Cast("int32", value) if isinstance(value, tir.PrimExpr) else tir.const(value, "int32")
+def _cast(dtype: str, value: Expr) -> Expr:
+    return tir.Cast(dtype, value) if isinstance(value, tir.PrimExpr) else tir.const(value, dtype)
 
 
 def _rescaled(value: Expr, multiplier: Expr, shift: Expr) -> Expr:
     """floor((value * multiplier + 2**(shift - 1)) / 2**shift) in 64 bits, as int32."""
-    wide = tir.Cast("int64", value) * tir.Cast("int64", _i32(multiplier))
-    bits = tir.Cast("int64", _i32(shift))
+    wide = tir.Cast("int64", value) * tir.Cast("int64", _cast("int32", multiplier))
+    bits = tir.Cast("int64", _cast("int32", shift))
     half = tir.shift_left(tir.const(1, "int64"), bits - 1)
     return tir.Cast("int32", tir.shift_right(wide + half, bits))
 
@@ -113,8 +124,13 @@ def _by(rescale: Rescale, value: Expr) -> Expr:
     return value if rescale.shift == 0 else _rescaled(value, rescale.multiplier, rescale.shift)
 
 
-def _clipped(value: Expr, low: int, high: int, dtype: str) -> Expr:
-    return tir.Cast(dtype, tir.max(tir.min(value, _i32(high)), _i32(low)))
+def _clipped(op: Convolution | Pool | Add, place: Place, value: Expr) -> Expr:
+    """The value within the operator's limits, in the output's type."""
+    if math.isfinite(op.high):
+        value = tir.min(value, place.wide(op.high))
+    if math.isfinite(op.low):
+        value = tir.max(value, place.wide(op.low))
+    return tir.Cast(place.dtype_out, value)
 
 
 @dataclass(frozen=True)
@@ -158,7 +174,7 @@ def _window(ib: Any, op: Operator, place: Place, moment: Moment, body: Callable[
 
 def _convolution(ib: Any, op: Convolution, place: Place, moment: Moment) -> None:
     """Output channel by output channel: bias, window, requantise."""
-    acc, scales, running = place.scratch, place.constants[op.scales], moment.running
+    acc, running = place.scratch, moment.running
     channels, columns = place.shape_out[2], place.shape_out[1]
     reduction = running is not None and running.reduction
     output = place.output.at(0, 0) if reduction else place.output.at(moment.row, moment.column)
@@ -166,12 +182,12 @@ def _convolution(ib: Any, op: Convolution, place: Place, moment: Moment) -> None
         oc = slot if place.slice_out is None else moment.slice * place.slice_out + slot
         tap = _tap(ib, op, place, moment, slot, oc)
         if running is None:
-            acc[0] = scales[oc * 3]
+            acc[0] = _bias(op, place, oc)
             _window(ib, op, place, moment, tap)
             place.output.pointer[output + slot] = _requantised(op, place, oc)
         else:
             kept = oc if reduction else (moment.row * columns + moment.column) * channels + oc
-            acc[0] = tir.Select(running.begins, scales[oc * 3], running.sums[kept])
+            acc[0] = tir.Select(running.begins, _bias(op, place, oc), running.sums[kept])
             if reduction:  # this moment's pixel is one tap of the only window
                 tap(place.inputs[0].at(moment.row, moment.column), moment.row, moment.column)
             else:
@@ -196,16 +212,21 @@ def _tap(
     def tap(pixel: Expr, row: Expr, column: Expr) -> None:
         with ib.for_range(0, place.slice_in if sliced else depth, "ic") as ic:
             at = ((oc * kernel_rows + row) * kernel_columns + column) * depth + first + ic
-            value = _i32(x[pixel + group * depth + ic]) - op.zero_in
-            acc[0] = acc[0] + value * (_i32(weights[at]) - op.zero_weight)
+            value = place.wide(x[pixel + group * depth + ic]) - op.zero_in
+            acc[0] = acc[0] + value * (place.wide(weights[at]) - op.zero_weight)
 
     return tap
 
 
+def _bias(op: Convolution, place: Place, oc: Expr) -> Expr:
+    return place.constants[op.scales][oc if place.dtype == "float32" else oc * 3]
+
+
 def _requantised(op: Convolution, place: Place, oc: Expr) -> Expr:
-    scales = place.constants[op.scales]
-    value = _rescaled(place.scratch[0], scales[oc * 3 + 1], scales[oc * 3 + 2]) + op.zero_out
-    return _clipped(value, op.low, op.high, place.dtype_out)
+    value, scales = place.scratch[0], place.constants[op.scales]
+    if place.dtype == "int32":
+        value = _rescaled(value, scales[oc * 3 + 1], scales[oc * 3 + 2]) + op.zero_out
+    return _clipped(op, place, value)
 
 
 def _pool(ib: Any, op: Pool, place: Place, moment: Moment) -> None:
@@ -214,16 +235,16 @@ def _pool(ib: Any, op: Pool, place: Place, moment: Moment) -> None:
     with ib.for_range(0, place.slice_out or place.shape_out[2], "c") as c:
         if running:
             pixel = place.inputs[0].at(moment.row, moment.column)
-            acc[0] = tir.Select(running.begins, 0, _i32(running.sums[c])) + _i32(x[pixel + c])
+            acc[0] = tir.Select(running.begins, place.wide(0), place.wide(running.sums[c])) + place.wide(x[pixel + c])
             with ib.if_scope(running.ends):
                 place.output.pointer[output + c] = _pooled(op, place, math.prod(op.window.kernel))
             with ib.else_scope():
                 running.sums[c] = tir.Cast(running.sums.dtype, acc[0])
         else:
-            acc[0] = tir.const(int(np.iinfo(place.dtype_out).min) if op.maximum else 0, "int32")
+            acc[0] = place.wide(tir.min_value(place.dtype_out).value if op.maximum else 0)
 
             def tap(pixel: Expr, _row: Expr, _column: Expr, c: Expr = c) -> None:
-                value = _i32(x[pixel + c])
+                value = place.wide(x[pixel + c])
                 acc[0] = tir.max(acc[0], value) if op.maximum else acc[0] + value
 
             size = _window(ib, op, place, moment, tap)
@@ -231,10 +252,13 @@ def _pool(ib: Any, op: Pool, place: Place, moment: Moment) -> None:
 
 
 def _pooled(op: Pool, place: Place, size: Expr) -> Expr:
-    value = place.scratch[0] if op.maximum else tir.truncdiv(place.scratch[0], _i32(size))
+    value = place.scratch[0]
+    if not op.maximum:
+        divide = tir.Div if place.dtype == "float32" else tir.truncdiv
+        value = divide(value, place.wide(size))
     if op.rescale:
         value = _by(op.rescale, value) + op.rescale.zero_out
-    return _clipped(value, op.low, op.high, place.dtype_out)
+    return _clipped(op, place, value)
 
 
 def _add(ib: Any, op: Add, place: Place, moment: Moment) -> None:
@@ -242,8 +266,8 @@ def _add(ib: Any, op: Add, place: Place, moment: Moment) -> None:
     with ib.for_range(0, place.slice_out or place.shape_out[2], "c") as c:
         total: Expr = op.rescales[0].zero_out
         for store, rescale in zip(place.inputs, op.rescales, strict=True):
-            total = total + _by(rescale, _i32(store.pointer[store.at(moment.row, moment.column) + c]))
-        place.output.pointer[output + c] = _clipped(total, op.low, op.high, place.dtype_out)
+            total = total + _by(rescale, place.wide(store.pointer[store.at(moment.row, moment.column) + c]))
+        place.output.pointer[output + c] = _clipped(op, place, total)
 
 
 def _pad(ib: Any, op: Pad, place: Place, moment: Moment) -> None:

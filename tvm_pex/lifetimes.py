@@ -188,12 +188,16 @@ def region_tracks(graph: Graph, schedule: Schedule, base: int = 0) -> dict[str, 
     return {track.buffer.name: track for track in tracks}
 
 
+def accumulator_dtype(op: Operator, graph: Graph) -> str:
+    """Type in which an operator computes: float32 for float32, else int32."""
+    return "float32" if graph.tensors[op.output].dtype == "float32" else "int32"
+
+
 def sum_dtype(op: Operator, graph: Graph) -> str:
-    """Type of a running sum: int16 where an average's sum of 8-bit values cannot leave it, float32 for float32."""
-    if graph.tensors[op.output].dtype == "float32":
-        return "float32"
+    """Type of a running sum: the accumulator's, but int16 where an average's sum of 8-bit values cannot leave it."""
+    dtype = accumulator_dtype(op, graph)
     narrow = isinstance(op, Pool) and math.prod(op.window.kernel) * _WIDEST <= np.iinfo(np.int16).max
-    return "int16" if narrow else "int32"
+    return "int16" if narrow and dtype == "int32" else dtype
 
 
 def sum_bytes(op: Operator, graph: Graph) -> int:

@@ -12,8 +12,8 @@ from tvm_pex.graph import Operator, Pair, Rescale, Shape
 from tvm_pex.relay_values import (
     Array,
     Unsupported,
-    byte_dtype,
     dtype_range,
+    element_dtype,
     image_shape,
     integer,
     op_name,
@@ -61,7 +61,7 @@ def used_once(expr: relay.Expr, readers: Readers) -> relay.Expr:
     return expr
 
 
-def strip_pads(data: relay.Expr, legal: Callable[[int], bool]) -> tuple[relay.Expr, Pair]:
+def strip_pads(data: relay.Expr, legal: Callable[[float], bool]) -> tuple[relay.Expr, Pair]:
     """Looks through each nn.pad whose value is ``legal``: what they pad, and by how many (rows, columns) before it."""
     rows = columns = 0
     while op_name(data) == "nn.pad":
@@ -88,11 +88,12 @@ def tensor_rescale(
     return Rescale(fixed.multiplier, fixed.shift, *zeros), int(fixed.undefined)
 
 
-def pad_attributes(call: relay.Call) -> tuple[Pair, int]:
+def pad_attributes(call: relay.Call) -> tuple[Pair, float]:
     """The rows and columns before the tensor, and the value, of an nn.pad that touches rows and columns only."""
     require(str(call.attrs.pad_mode) == "constant", f"its pad_mode is {call.attrs.pad_mode}")
-    low, high = dtype_range(byte_dtype(call))
-    value = integer(call.args[1], "pad value")
+    dtype = element_dtype(call)
+    low, high = dtype_range(dtype)
+    value = scalar(call.args[1], "pad value") if dtype == "float32" else integer(call.args[1], "pad value")
     require(low <= value <= high, f"its pad value {value} does not fit its type")
     image_shape(call)
     widths = [[int(n) for n in width] for width in call.attrs.pad_width]

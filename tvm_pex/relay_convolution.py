@@ -1,4 +1,4 @@
-"""Reads qnn.conv2d and qnn.dense, with their bias and requantise, as Convolutions."""
+"""Reads convolutions and dense layers, with their bias and requantise, as Convolutions."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import numpy as np
 from tvm import relay
 
 from tvm_pex.fixed_point import fixed_point
-from tvm_pex.graph import Convolution, Shape, Window
+from tvm_pex.graph import Convolution, Limits, Shape, Window
 from tvm_pex.relay_claim import (
     NAMELESS,
     Claim,
@@ -26,6 +26,7 @@ from tvm_pex.relay_values import (
     graph_shape,
     image_shape,
     integer,
+    is_float,
     op_name,
     require,
     scalar,
@@ -36,51 +37,69 @@ from tvm_pex.relay_values import (
 SUMS = ("nn.bias_add", "qnn.conv2d", "qnn.dense")
 """What a requantise that ends a convolution reads."""
 
+_DENSE = ("qnn.dense", "nn.dense")
+
 
 def read_convolution(call: relay.Call, readers: Readers) -> Claim:
     """qnn.requantize ([nn.bias_add] (qnn.conv2d or qnn.dense)) -> Convolution. Raises Unsupported."""
-    sums = used_once(requantise_arguments(call)[0], readers)
-    bias = None
-    if op_name(sums) == "nn.bias_add":
-        require(int(sums.attrs.axis) in (-1, len(static_shape(sums)) - 1), "its bias is not per channel")
-        bias = constant(sums.args[1], "bias").astype(np.int64)
-        sums = used_once(sums.args[0], readers)
+    sums, bias = _without_bias(used_once(requantise_arguments(call)[0], readers), readers)
     require(op_name(sums) in ("qnn.conv2d", "qnn.dense"), f"its bias is added to {op_name(sums) or 'an input'}")
     require(str(sums.attrs.out_dtype) == "int32", f"its sums are {sums.attrs.out_dtype}, not int32")
     zero_in = integer(sums.args[2], "input zero point")
-    if op_name(sums) == "qnn.dense":
-        data, view, window, groups, weights = _read_dense(sums)
-    else:
-        data, view, window, groups, weights = _read_conv2d(sums, zero_in)
+    data, view, window, groups, weights = _read_layer(sums, zero_in)
+    require(weights.dtype in (np.int8, np.uint8), f"its weights are {weights.dtype}")
     zero_weight = _kernel_zero_point(sums.args[3])
     low_in, high_in = dtype_range(byte_dtype(data))
     farthest = max(zero_in - low_in, high_in - zero_in)
     largest = farthest * np.abs(weights.astype(np.int64) - zero_weight).sum(axis=(0, 1, 2))
     scales, undefined = _scales(call, weights.shape[3], bias, largest)
-    low, high = dtype_range(byte_dtype(call))
+    limits = dtype_range(byte_dtype(call))
     zero_out = integer(call.args[4], "output zero point")
-    operator = Convolution(
-        NAMELESS,
-        (),
-        (view,),
-        NAMELESS,
-        window,
-        groups,
-        NAMELESS,
-        NAMELESS,
-        zero_in,
-        zero_weight,
-        zero_out,
-        low,
-        high,
-    )
-    kind = "dense" if op_name(sums) == "qnn.dense" else "depthwise" if groups > 1 and groups == view[2] else "conv"
+    operator = _nameless(view, window, groups, (zero_in, zero_weight, zero_out), limits)
     constants = {"weights": weights, "scales": scales}
-    return Claim(kind, operator, (data,), graph_shape(call), byte_dtype(call), constants, undefined)
+    return Claim(_kind(sums, operator), operator, (data,), graph_shape(call), byte_dtype(call), constants, undefined)
+
+
+def read_float_convolution(call: relay.Call, readers: Readers) -> Claim:
+    """[nn.bias_add] (nn.conv2d or nn.dense) of float32 -> Convolution. Raises Unsupported."""
+    sums, bias = _without_bias(call, readers)
+    require(op_name(sums) in ("nn.conv2d", "nn.dense"), f"its bias is added to {op_name(sums) or 'an input'}")
+    if sums is not call:
+        used_once(sums, readers)
+    data, view, window, groups, weights = _read_layer(sums, 0)
+    require(is_float(data) and weights.dtype == np.float32, f"it multiplies by {weights.dtype}")
+    operator = _nameless(view, window, groups, (0, 0, 0), dtype_range("float32"))
+    scales = np.zeros(weights.shape[3], np.float32) if bias is None else bias
+    constants = {"weights": weights, "scales": scales.reshape(-1, 1)}
+    return Claim(_kind(sums, operator), operator, (data,), graph_shape(call), "float32", constants)
+
+
+def _without_bias(call: relay.Call, readers: Readers) -> tuple[relay.Call, Array | None]:
+    """What a bias per channel is added to, and the bias; ``call`` itself if it adds none."""
+    if op_name(call) != "nn.bias_add":
+        return call, None
+    require(int(call.attrs.axis) in (-1, len(static_shape(call)) - 1), "its bias is not per channel")
+    return used_once(call.args[0], readers), constant(call.args[1], "bias")
+
+
+def _nameless(view: Shape, window: Window, groups: int, zeros: tuple[int, int, int], limits: Limits) -> Convolution:
+    """``zeros`` are the zero points of the input, the weights and the output."""
+    return Convolution(NAMELESS, (), (view,), NAMELESS, window, groups, NAMELESS, NAMELESS, *zeros, *limits)
+
+
+def _kind(sums: relay.Call, operator: Convolution) -> str:
+    if op_name(sums) in _DENSE:
+        return "dense"
+    return "depthwise" if operator.groups > 1 and operator.groups == operator.views[0][2] else "conv"
+
+
+def _read_layer(sums: relay.Call, zero_in: int) -> tuple[relay.Expr, Shape, Window, int, Array]:
+    """The padded source, its view, the window, the groups and the weights as (h, w, channels in / groups, out)."""
+    return _read_dense(sums) if op_name(sums) in _DENSE else _read_conv2d(sums, zero_in)
 
 
 def _read_conv2d(conv: relay.Call, zero_in: int) -> tuple[relay.Expr, Shape, Window, int, Array]:
-    """The padded source, its view, the window, the groups and the weights as (h, w, channels in / groups, out)."""
+    """As _read_layer."""
     attrs = conv.attrs
     require(str(attrs.data_layout) == "NHWC", f"its layout is {attrs.data_layout}, not NHWC")
     require(str(attrs.out_layout) in ("", "NHWC"), f"its output layout is {attrs.out_layout}")
@@ -92,7 +111,6 @@ def _read_conv2d(conv: relay.Call, zero_in: int) -> tuple[relay.Expr, Shape, Win
         weights = weights.reshape(*weights.shape[:2], 1, -1)
     else:
         require(layout == "HWIO", f"its kernel layout is {layout}")
-    require(weights.dtype in (np.int8, np.uint8), f"its weights are {weights.dtype}")
     require(weights.shape[2] * groups == view[2], f"its {groups} groups do not fit {view[2]} channels")
     own = sides(attrs.padding)
     window = Window(
@@ -105,13 +123,12 @@ def _read_conv2d(conv: relay.Call, zero_in: int) -> tuple[relay.Expr, Shape, Win
 
 
 def _read_dense(dense: relay.Call) -> tuple[relay.Expr, Shape, Window, int, Array]:
-    """As _read_conv2d: a 1x1 window over (1, 1, n), or over the whole (h, w, c) tensor that was flattened."""
+    """As _read_layer: a 1x1 window over (1, 1, n), or over the whole (h, w, c) tensor that was flattened."""
     data = dense.args[0]
     shape = static_shape(data)
     require(len(shape) == 2, f"its input has {len(shape)} dimensions, not two")
     view = graph_shape(data)
     weights = constant(dense.args[1], "weights")
-    require(weights.dtype in (np.int8, np.uint8), f"its weights are {weights.dtype}")
     source = strip_views(data)
     if isinstance(source, relay.Call) and len(static_shape(source)) in (3, 4) and static_shape(source)[0] == 1:
         view = graph_shape(source)
@@ -143,7 +160,8 @@ def _scales(call: relay.Call, channels: int, bias: Array | None, largest: Array)
         fixed = [fixed_point(float(s), out, per_channel=per_channel) for s in np.broadcast_to(scales, (channels,))]
     except ValueError as error:
         raise Unsupported(str(error)) from error
-    offset = (np.zeros(channels, np.int64) if bias is None else bias) - integer(zero_in, "requantise zero point")
+    offset = np.zeros(channels, np.int64) if bias is None else bias.astype(np.int64)
+    offset = offset - integer(zero_in, "requantise zero point")
     rows = np.stack([offset, [f.multiplier for f in fixed], [f.shift for f in fixed]], axis=1)
     _check_32_bits(rows, largest)
     return rows.astype(np.int32), sum(f.undefined for f in fixed)

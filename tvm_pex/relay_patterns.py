@@ -10,16 +10,18 @@ from collections.abc import Callable
 
 from tvm import relay
 
-from tvm_pex.graph import Add, Operator, Pad, Pair, Rescale, Window
+from tvm_pex.graph import Add, Limits, Operator, Pad, Rescale, Window
 from tvm_pex.relay_claim import NAMELESS, Claim, Readers, pad_attributes, requantise_arguments, tensor_rescale
-from tvm_pex.relay_convolution import SUMS, read_convolution
-from tvm_pex.relay_pool import AVERAGES, read_average, read_max_pool
+from tvm_pex.relay_convolution import SUMS, read_convolution, read_float_convolution
+from tvm_pex.relay_pool import AVERAGES, read_average, read_float_average, read_max_pool
 from tvm_pex.relay_values import (
     Unsupported,
     byte_dtype,
     dtype_range,
+    element_dtype,
     graph_shape,
     image_shape,
+    is_float,
     op_name,
     require,
     static_shape,
@@ -30,6 +32,8 @@ from tvm_pex.relay_values import (
 def read_call(call: relay.Call, readers: Readers) -> Claim:
     """What Pex would run in place of ``call``. Raises Unsupported with the reason if it must stay with TVM."""
     reader = _READERS.get(op_name(call))
+    if reader is None and is_float(call):
+        reader = _FLOAT_READERS.get(op_name(call))
     if reader is None:
         raise Unsupported(_why_not(call))
     return reader(call, readers)
@@ -59,15 +63,26 @@ def _read_lone_requantise(call: relay.Call) -> Claim:
 def _read_add(call: relay.Call, readers: Readers) -> Claim:
     del readers
     left, right, *parameters = call.args
-    for operand in (left, right):
-        require(not isinstance(operand, relay.Constant), "one of its operands is a constant")
-    same = static_shape(left) == static_shape(right) == static_shape(call)
-    require(same, f"its operands' shapes differ: {static_shape(left)} and {static_shape(right)}")
+    _require_alike(left, right)
     out = parameters[4:6]
     of_left, undefined_left = tensor_rescale(*parameters[0:2], *out)
     of_right, undefined_right = tensor_rescale(*parameters[2:4], *out)
     undefined = undefined_left + undefined_right
     return _elementwise("add", call, (left, right), (of_left, of_right), undefined)
+
+
+def _read_float_add(call: relay.Call, readers: Readers) -> Claim:
+    del readers
+    _require_alike(*call.args)
+    return _elementwise("add", call, tuple(call.args), (_AS_IT_IS, _AS_IT_IS), 0)
+
+
+def _require_alike(left: relay.Expr, right: relay.Expr) -> None:
+    """The operands of an addition that Pex takes: no constants, nothing to broadcast."""
+    for operand in (left, right):
+        require(not isinstance(operand, relay.Constant), "one of its operands is a constant")
+    shapes = static_shape(left), static_shape(right)
+    require(shapes[0] == shapes[1], f"its operands' shapes differ: {shapes[0]} and {shapes[1]}")
 
 
 def _read_clip(call: relay.Call, readers: Readers) -> Claim:
@@ -79,21 +94,24 @@ def _read_clip(call: relay.Call, readers: Readers) -> Claim:
         claim = read_call(under, readers)  # when TVM keeps what lies under it, TVM keeps the clip
         if under is source and readers[source] == 1 and not isinstance(claim.operator, Pad):
             return dataclasses.replace(claim, operator=_clipped(claim.operator, low, high))
-    claim = _elementwise("add", call, (source,), (Rescale(1, 0, 0, 0),), 0)
+    claim = _elementwise("add", call, (source,), (_AS_IT_IS,), 0)
     return dataclasses.replace(claim, kind="clip", operator=_clipped(claim.operator, low, high))
 
 
-def _clip_bounds(call: relay.Call) -> Pair:
-    lowest, highest = dtype_range(byte_dtype(call))
+def _clip_bounds(call: relay.Call) -> Limits:
+    lowest, highest = dtype_range(element_dtype(call))
     if op_name(call) == "nn.relu":
         return max(lowest, 0), highest
     bounds = float(call.attrs.a_min), float(call.attrs.a_max)
+    if is_float(call):
+        require(bounds[0] <= bounds[1], f"its bounds {bounds} exclude each other")
+        return bounds
     require(all(b.is_integer() for b in bounds), f"its bounds {bounds} are not integers")
     require(lowest <= bounds[0] <= bounds[1] <= highest, f"its bounds {bounds} do not fit its type")
     return int(bounds[0]), int(bounds[1])
 
 
-def _clipped(operator: Operator, low: int, high: int) -> Operator:
+def _clipped(operator: Operator, low: float, high: float) -> Operator:
     """``operator`` followed by a clip to low..high."""
     assert not isinstance(operator, Pad)
     lowest, highest = min(max(operator.low, low), high), max(min(operator.high, high), low)
@@ -104,7 +122,7 @@ def _elementwise(
     kind: str, call: relay.Call, inputs: tuple[relay.Expr, ...], rescales: tuple[Rescale, ...], undefined: int
 ) -> Claim:
     views = tuple(graph_shape(data) for data in inputs)
-    dtype = byte_dtype(call)
+    dtype = element_dtype(call)
     operator = Add(NAMELESS, (), views, NAMELESS, rescales, *dtype_range(dtype))
     return Claim(kind, operator, inputs, graph_shape(call), dtype, undefined_shifts=undefined)
 
@@ -114,7 +132,7 @@ def _read_pad(call: relay.Call, readers: Readers) -> Claim:
     before, value = pad_attributes(call)
     data = call.args[0]
     operator = Pad(NAMELESS, (), (image_shape(data),), NAMELESS, Window(pad=before), value)
-    return Claim("pad", operator, (data,), image_shape(call), byte_dtype(call))
+    return Claim("pad", operator, (data,), image_shape(call), element_dtype(call))
 
 
 def _why_not(call: relay.Call) -> str:
@@ -128,6 +146,8 @@ def _why_not(call: relay.Call) -> str:
     floats = sorted(d for d in dtypes if d.startswith(("float", "bfloat")))
     return f"it works on {floats[0]}" if floats else f"Pex has no operator for {name}"
 
+
+_AS_IT_IS = Rescale(1, 0, 0, 0)
 
 _REASONS = {
     "nn.softmax": "softmax needs its whole input at once",
@@ -150,3 +170,12 @@ _READERS: dict[str, Callable[[relay.Call, Readers], Claim]] = {
     "cast": _read_cast,
     "nn.pad": _read_pad,
 }
+
+_FLOAT_READERS: dict[str, Callable[[relay.Call, Readers], Claim]] = {
+    "nn.bias_add": read_float_convolution,
+    "nn.conv2d": read_float_convolution,
+    "nn.dense": read_float_convolution,
+    "add": _read_float_add,
+    **dict.fromkeys(AVERAGES, read_float_average),
+}
+"""Of operators that end one of Pex's in float32 alone."""

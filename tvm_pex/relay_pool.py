@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 from tvm import relay
 
-from tvm_pex.graph import Pair, Pool, Rescale, Shape, Window
+from tvm_pex.graph import Limits, Pool, Rescale, Shape, Window
 from tvm_pex.relay_claim import (
     NAMELESS,
     Claim,
@@ -19,13 +19,22 @@ from tvm_pex.relay_claim import (
     tensor_rescale,
     used_once,
 )
-from tvm_pex.relay_values import byte_dtype, dtype_range, image_shape, op_name, require, static_shape
+from tvm_pex.relay_values import (
+    byte_dtype,
+    dtype_range,
+    element_dtype,
+    graph_shape,
+    image_shape,
+    op_name,
+    require,
+    static_shape,
+)
 
 
 def read_max_pool(call: relay.Call, readers: Readers) -> Claim:
     """Looks through pads with the type's lowest value: a maximum over them is one over what they pad."""
     del readers
-    low, high = dtype_range(byte_dtype(call))
+    low, high = dtype_range(element_dtype(call))
     window = _pool_window(call)
     source = call.args[0]
     data, pad = strip_pads(source, lambda value: value <= low)
@@ -43,6 +52,7 @@ def read_average(call: relay.Call, readers: Readers) -> Claim:
     wide = op_name(widened) == "cast" and str(widened.checked_type.dtype) == "int32"
     require(wide, f"the argument of its {op_name(average)} is not cast to int32")
     data = widened.args[0]
+    byte_dtype(data)
     window = AVERAGES[op_name(average)](average)
     rescale, undefined = None, 0
     if op_name(call) == "qnn.requantize":
@@ -56,21 +66,27 @@ def read_average(call: relay.Call, readers: Readers) -> Claim:
     return dataclasses.replace(claim, undefined_shifts=undefined)
 
 
+def read_float_average(call: relay.Call, readers: Readers) -> Claim:
+    """An average or a mean of float32."""
+    del readers
+    window = AVERAGES[op_name(call)](call)
+    return _pool(call, call.args[0], window, maximum=False, bounds=dtype_range("float32"), rescale=None)
+
+
 def _pool(
     call: relay.Call,
     data: relay.Expr,
     window: Window,
     *,
     maximum: bool,
-    bounds: Pair,
+    bounds: Limits,
     rescale: Rescale | None,
 ) -> Claim:
-    byte_dtype(data)
-    view = image_shape(data)
+    view = graph_shape(data)
     shape = _window_outputs(window, call, view)
     require(_touches(window, view, shape), "one of its windows lies wholly in the padding")
     operator = Pool(NAMELESS, (), (view,), NAMELESS, window, maximum, rescale, *bounds)
-    return Claim("pool", operator, (data,), shape, byte_dtype(call))
+    return Claim("pool", operator, (data,), shape, element_dtype(call))
 
 
 def _window_outputs(window: Window, call: relay.Call, view: Shape) -> Shape:
@@ -115,11 +131,13 @@ def _global_window(pool: relay.Call) -> Window:
 
 
 def _mean_window(mean: relay.Call) -> Window:
-    height, width, _ = image_shape(mean.args[0])
+    rank = len(static_shape(mean.args[0]))
+    require(rank in (3, 4), f"its tensor has {rank} dimensions, not three or four")
+    height, width, _ = graph_shape(mean.args[0])
     require(not mean.attrs.exclude, "its exclude is on")
     require(bool(mean.attrs.axis), "it averages over channels too")
-    axes = {int(axis) % 4 for axis in mean.attrs.axis}
-    require(axes <= {1, 2}, f"it averages over axes {sorted(axes)}, not over rows and columns")
+    axes = {int(axis) % rank for axis in mean.attrs.axis}
+    require(axes <= {1, 2} - {rank - 1}, f"it averages over axes {sorted(axes)}, not over rows and columns")
     kernel = height if 1 in axes else 1, width if 2 in axes else 1
     return Window(kernel=kernel, stride=kernel)
 

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 from tvm import relay, tir
 
-from tvm_pex.graph import Pair, Shape
+from tvm_pex.graph import Limits, Shape
 
 Array = npt.NDArray[Any]
 
@@ -40,6 +40,16 @@ def static_shape(expr: relay.Expr) -> tuple[int, ...]:
     return tuple(int(n) for n in kind.shape)
 
 
+def element_dtype(expr: relay.Expr) -> str:
+    """The type of a tensor's elements, one that Pex works on: int8, uint8 or float32."""
+    return "float32" if is_float(expr) else byte_dtype(expr)
+
+
+def is_float(expr: relay.Expr) -> bool:
+    """True for a tensor of float32."""
+    return hasattr(expr.checked_type, "dtype") and str(expr.checked_type.dtype) == "float32"
+
+
 def byte_dtype(expr: relay.Expr) -> str:
     """The type of a tensor's elements, int8 or uint8."""
     dtype = str(expr.checked_type.dtype) if hasattr(expr.checked_type, "dtype") else "a tuple"
@@ -47,8 +57,10 @@ def byte_dtype(expr: relay.Expr) -> str:
     return dtype
 
 
-def dtype_range(dtype: str) -> Pair:
-    """The lowest and the highest value of an integer type."""
+def dtype_range(dtype: str) -> Limits:
+    """The lowest and the highest value of an integer type; a float has none."""
+    if dtype == "float32":
+        return -math.inf, math.inf
     limits = np.iinfo(dtype)
     return int(limits.min), int(limits.max)
 

@@ -47,8 +47,9 @@ def show_verification(name: str, result: Verification) -> None:
     """One row for each finding, then where guard bytes were written."""
     console = _console()
     table = Table(f"{name}: compared with stock TVM", "", title_justify="left")
+    tolerance = f", within {result.tolerance:g} of the output's range" if result.tolerance and result.exact else ""
     for label, value in (
-        ("exact", "yes" if result.exact else "NO"),
+        ("exact", ("yes" if result.exact else "NO") + tolerance),
         ("inputs", f"{result.inputs:,}"),
         ("arena, bytes", f"{result.arena_bytes:,}"),
         ("guard bytes intact", "yes" if result.guard_intact else "NO"),

@@ -7,7 +7,7 @@ A segment becomes ::
             if operator k is due at (row, pixel):    # for each k, in topological order
                 kernel of k at its pixel             # along "rows" alone: at each of its row's pixels
 
-Every ring, every run of int32 sums and every tensor between segments is one TIR allocation, so that the memory planner
+Every ring, every run of sums and every tensor between segments is one TIR allocation, so that the memory planner
 sees and places each of them.
 """
 
@@ -22,7 +22,7 @@ from tvm import tir
 
 from tvm_pex.graph import Convolution, Graph, Operator
 from tvm_pex.kernels import Expr, Moment, Place, Running, Store, emit_operator
-from tvm_pex.lifetimes import accumulators, closes, sum_bytes, sums_name
+from tvm_pex.lifetimes import accumulator_dtype, accumulators, closes, sum_dtype, sums_name
 from tvm_pex.schedule import Schedule, Segment, Stage
 
 REGION_ATTRIBUTE = "pex.region"
@@ -47,7 +47,9 @@ def lower_region(graph: Graph, schedule: Schedule, inputs: list[Any], outputs: l
     text = tir.StringImm(json.dumps({"graph": graph.to_json(), "schedule": schedule.to_json()}))
     body = tir.AttrStmt(tir.const(0), REGION_ATTRIBUTE, text, body)
     # Neither allocation nor constant: TVM turns a small local allocation into a call, this it leaves on the C stack.
-    return tir.LetStmt(region.scratch.data, tir.call_intrin("handle", "tir.tvm_stack_alloca", "shape", 1), body)
+    for scratch in region.scratch.values():
+        body = tir.LetStmt(scratch.data, tir.call_intrin("handle", "tir.tvm_stack_alloca", "shape", 1), body)
+    return body
 
 
 def _flat(name: str, dtype: str, count: int, data: Any = None) -> Any:
@@ -71,7 +73,8 @@ class _Region:
     def __init__(self, graph: Graph, schedule: Schedule, inputs: list[Any], outputs: list[Any]) -> None:
         self.graph = graph
         self.operators = {op.name: op for op in graph.operators}
-        self.scratch = _flat("pex_acc", "int32", 1)
+        dtypes = sorted({accumulator_dtype(op, graph) for op in graph.operators})
+        self.scratch = {dtype: _flat(f"pex_acc_{dtype}", dtype, 1) for dtype in dtypes}
         names = [*graph.inputs, *graph.constants]
         self.flat = {name: _flattened(buffer) for name, buffer in zip(names, inputs, strict=True)}
         self.flat.update({name: _flattened(buffer) for name, buffer in zip(graph.outputs, outputs, strict=True)})
@@ -94,7 +97,7 @@ class _Region:
             count = accumulators(self.operators[stage.operator], self.graph, segment)
             if count:
                 name = sums_name(stage.operator)
-                dtype = f"int{8 * sum_bytes(self.operators[stage.operator])}"
+                dtype = sum_dtype(self.operators[stage.operator], self.graph)
                 self.flat[name] = _flat(buffer_name(name), dtype, count)
                 own.append(self.flat[name])
         body = _Nest(self, segment).build()
@@ -120,7 +123,7 @@ class _Nest:
         self.segment = segment
         self.ib = tir.ir_builder.create()
         self.constants = {name: self.ib.buffer_ptr(region.flat[name]) for name in region.graph.constants}
-        self.scratch = self.ib.buffer_ptr(region.scratch)
+        self.scratch = {dtype: self.ib.buffer_ptr(scratch) for dtype, scratch in region.scratch.items()}
         self.slice: Expr = 0
         self.slices = 1
 
@@ -200,7 +203,7 @@ class _Nest:
             shape_out=tensor.shape,
             dtype_out=tensor.dtype,
             constants=self.constants,
-            scratch=self.scratch,
+            scratch=self.scratch[accumulator_dtype(op, region.graph)],
             slice_in=tile if op.inputs[0] in sliced else None,
             slice_out=None if closes(op, self.segment) else tile,
         )

@@ -1,4 +1,7 @@
-"""Is the compiled network the same function as the model? Both are run on the host and every output byte is compared.
+"""Is the compiled network the same function as the model? Both are run on the host and every output is compared.
+
+Integers must have the same bytes. Floats may differ by ``TOLERANCE``, relative to the range of the output in all runs,
+because float sums depend on their order.
 
 The reference is the same Relay module built by stock TVM for target c, compiled by the same compiler and run by the
 same harness, each in an arena of its own.
@@ -21,6 +24,9 @@ from tvm_pex.relay_shifts import define_shifts
 from tvm_pex.tflite_model import Model, Port
 
 
+TOLERANCE = 1e-5
+
+
 class Compiled(Protocol):
     """What verify needs of a compiled model: its C and where everything lies in the arena (bytes)."""
 
@@ -36,7 +42,9 @@ class Compiled(Protocol):
 
 @dataclass(frozen=True)
 class Verification:
-    """``exact``: every output byte of all ``inputs`` runs was equal. ``max_abs_diff`` is in the output's own units.
+    """``exact``: every output of all ``inputs`` runs was the same. ``max_abs_diff`` is in the output's own units.
+
+    ``tolerance`` is what float outputs were allowed, None if no output differed in any byte or none is a float.
 
     ``guard_intact``: nothing outside the arena and the ports' own buffers was written; ``guard_faults`` says where.
     ``undefined_shift_channels``: channels whose requantise stock TVM writes with a shift that C does not define. The
@@ -50,6 +58,7 @@ class Verification:
     max_abs_diff: float
     undefined_shift_channels: int
     guard_faults: tuple[str, ...] = ()
+    tolerance: float | None = None
 
     @property
     def passed(self) -> bool:
@@ -73,13 +82,14 @@ def verify(
         for one, other in zip(reference.outputs, compiled.build.outputs, strict=True)
     ]
     return Verification(
-        exact=all(one.tobytes() == other.tobytes() for one, other in pairs),
+        exact=all(_same(one, other) for one, other in pairs),
         inputs=inputs,
         arena_bytes=compiled.arena_bytes,
         guard_intact=actual.guard_intact,
         max_abs_diff=max(_largest_difference(one, other) for one, other in pairs),
         undefined_shift_channels=undefined,
         guard_faults=actual.guard_faults,
+        tolerance=TOLERANCE if any(_differs_as_float(one, other) for one, other in pairs) else None,
     )
 
 
@@ -135,6 +145,19 @@ def _run(
             input_offsets=input_offsets,
             output_offsets=output_offsets,
         )
+
+
+def _differs_as_float(expected: Array, actual: Array) -> bool:
+    return expected.dtype.kind == "f" and expected.tobytes() != actual.tobytes()
+
+
+def _same(expected: Array, actual: Array) -> bool:
+    """True for the same bytes, and for floats within the tolerance."""
+    if not _differs_as_float(expected, actual):
+        return expected.tobytes() == actual.tobytes()
+    finite = expected[np.isfinite(expected)].astype(np.float64)
+    span = float(np.ptp(finite)) if finite.size else 0.0
+    return _largest_difference(expected, actual) <= TOLERANCE * span
 
 
 def _largest_difference(one: Array, other: Array) -> float:
