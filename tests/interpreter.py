@@ -1,4 +1,4 @@
-"""A slow, plain interpreter of graphs in 64-bit integers: every faster way of running a graph is held against it."""
+"""A slow, plain interpreter of graphs in 64-bit numbers: every faster way of running a graph is held against it."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ def run_graph(graph: Graph, inputs: Mapping[str, Array]) -> dict[str, Array]:
     tensors = graph.tensors
     values = {name: np.asarray(inputs[name]).reshape(tensors[name].shape) for name in graph.inputs}
     for operator in graph.operators:
-        operands = [
-            values[name].astype(np.int64).reshape(view)
-            for name, view in zip(operator.inputs, operator.views, strict=True)
-        ]
         tensor = tensors[operator.output]
+        wide = np.float64 if tensor.dtype == "float32" else np.int64
+        operands = [
+            values[name].astype(wide).reshape(view) for name, view in zip(operator.inputs, operator.views, strict=True)
+        ]
         result = _run(operator, operands, tensor.shape, graph.constants)
-        limits = np.iinfo(tensor.dtype)
+        limits = np.finfo(tensor.dtype) if tensor.dtype == "float32" else np.iinfo(tensor.dtype)
         assert result.min() >= limits.min and result.max() <= limits.max, f"{operator.name} leaves {tensor.dtype}"
         values[tensor.name] = result.astype(tensor.dtype).reshape(tensor.shape)
     return values
@@ -48,14 +48,17 @@ def _rescale(values: Array, multiplier: Any, shift: Any) -> Array:
 
 
 def _rescaled(values: Array, rescale: Rescale) -> Array:
+    if values.dtype.kind == "f":
+        assert rescale == Rescale(1, 0, 0, 0)
+        return values
     return _rescale(values - rescale.zero_in, rescale.multiplier, rescale.shift)
 
 
-def _taps(data: Array, window: Window, shape: Shape, outside: int) -> list[tuple[int, int, Array]]:
+def _taps(data: Array, window: Window, shape: Shape, outside: float) -> list[tuple[int, int, Array]]:
     """(row, column, what it reads for every output position) of each position of the window."""
     rows = _reads(window, shape, 0)
     columns = _reads(window, shape, 1)
-    bordered = np.full((data.shape[0] + 2, data.shape[1] + 2, data.shape[2]), outside, np.int64)
+    bordered = np.full((data.shape[0] + 2, data.shape[1] + 2, data.shape[2]), outside, data.dtype)
     bordered[1:-1, 1:-1] = data
     rows, columns = np.clip(rows, -1, data.shape[0]) + 1, np.clip(columns, -1, data.shape[1]) + 1
     kernel = window.kernel
@@ -70,12 +73,12 @@ def _reads(window: Window, shape: Shape, axis: int) -> Array:
 
 
 def _convolution(op: Convolution, data: Array, shape: Shape, constants: Mapping[str, Array]) -> Array:
-    weights = constants[op.weights].astype(np.int64) - op.zero_weight
-    bias, multiplier, shift = constants[op.scales].astype(np.int64).T
+    weights = constants[op.weights].astype(data.dtype) - op.zero_weight
+    bias, *scales = constants[op.scales].astype(data.dtype).T
     height, width, channels = shape
     deep, wide = weights.shape[2], channels // op.groups
     grouped = weights.reshape(*weights.shape[:2], deep, op.groups, wide)
-    sums = np.zeros((height, width, op.groups, wide), np.int64)
+    sums = np.zeros((height, width, op.groups, wide), data.dtype)
     for i, j, tap in _taps(data - op.zero_in, op.window, shape, 0):
         parts = tap.reshape(height, width, op.groups, deep)
         if deep == 1:
@@ -85,20 +88,22 @@ def _convolution(op: Convolution, data: Array, shape: Shape, constants: Mapping[
         else:
             sums += np.einsum("hwgi,igo->hwgo", parts, grouped[i, j])
     sums = sums.reshape(shape) + bias
-    assert np.abs(sums).max() < 2**31, f"{op.name} leaves 32 bits"
-    result: Array = np.clip(_rescale(sums, multiplier, shift) + op.zero_out, op.low, op.high)
+    if scales:
+        assert np.abs(sums).max() < 2**31, f"{op.name} leaves 32 bits"
+        sums = _rescale(sums, *scales) + op.zero_out
+    result: Array = np.clip(sums, op.low, op.high)
     return result
 
 
 def _pool(op: Pool, data: Array, shape: Shape) -> Array:
-    lowest = np.iinfo(np.int64).min
+    lowest = -np.inf if data.dtype.kind == "f" else np.iinfo(np.int64).min
     if op.maximum:
         result = np.max([tap for _, _, tap in _taps(data, op.window, shape, lowest)], axis=0)
         assert result.min() > lowest, f"{op.name} has an empty window"
     else:
         sums = sum(tap for _, _, tap in _taps(data, op.window, shape, 0))
         count = sum(tap for _, _, tap in _taps(np.ones_like(data), op.window, shape, 0))
-        result = np.sign(sums) * (np.abs(sums) // count)
+        result = sums / count if data.dtype.kind == "f" else np.sign(sums) * (np.abs(sums) // count)
     if op.rescale:
         result = _rescaled(result, op.rescale) + op.rescale.zero_out
     clipped: Array = np.clip(result, op.low, op.high)
@@ -112,7 +117,7 @@ def _add(op: Add, operands: list[Array]) -> Array:
 
 
 def _pad(op: Pad, data: Array, shape: Shape) -> Array:
-    result = np.full(shape, op.value, np.int64)
+    result = np.full(shape, op.value, data.dtype)
     top, left = op.window.pad
     result[top : top + data.shape[0], left : left + data.shape[1]] = data
     return result

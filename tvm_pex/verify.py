@@ -9,6 +9,7 @@ same harness, each in an arena of its own.
 
 from __future__ import annotations
 
+import math
 import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -17,12 +18,12 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from tvm_pex._tvm import tvm
+from tvm_pex._tvm import relay, tvm
 from tvm_pex.aot import CBuild, build_c
 from tvm_pex.host_run.run import Array, HostRun, compile_host, run_host
 from tvm_pex.relay_shifts import define_shifts
+from tvm_pex.relay_values import op_name
 from tvm_pex.tflite_model import Model, Port
-
 
 TOLERANCE = 1e-5
 
@@ -102,17 +103,40 @@ def reference_build(model: Model) -> tuple[CBuild, int]:
 def sample_inputs(model: Model, count: int, seed: int) -> dict[str, Array]:
     """For each input port an array of ``count`` samples: one random, the extremes, the zero point, then random ones."""
     generator = np.random.default_rng(seed)
-    return {port.name: _samples(port, count, generator) for port in model.inputs}
+    entries = _table_entries(model.mod["main"])
+    return {port.name: _samples(port, count, generator, entries.get(port.name)) for port in model.inputs}
 
 
-def _samples(port: Port, count: int, generator: np.random.Generator) -> Array:
+def _table_entries(main: Any) -> dict[str, int]:
+    """For each input that is an index into a table: the table's entries. TVM reads beyond them unasked."""
+    found: dict[str, int] = {}
+
+    def look(expr: Any) -> None:
+        if op_name(expr) != "take":
+            return
+        table, index = expr.args
+        while op_name(index) in ("cast", "reshape"):
+            index = index.args[0]
+        if isinstance(index, relay.Var):
+            shape, axis = table.checked_type.shape, expr.attrs.axis
+            entries = math.prod(int(size) for size in shape) if axis is None else int(shape[int(axis)])
+            found[str(index.name_hint)] = min(entries, found.get(str(index.name_hint), entries))
+
+    relay.analysis.post_order_visit(main, look)
+    return found
+
+
+def _samples(port: Port, count: int, generator: np.random.Generator, entries: int | None) -> Array:
+    """Random samples; whole numbers below ``entries`` for an index into a table."""
     dtype = np.dtype(port.dtype)
     shape = (count, *port.shape)
-    if dtype.kind == "f":  # the file does not say which floats occur
+    low: float
+    high: float
+    if dtype.kind == "f" and entries is None:  # the file does not say which floats occur
         low, high = -1.0, 1.0
         values: Any = generator.uniform(low, high, shape).astype(dtype)
     else:
-        low, high = _integer_range(dtype)
+        low, high = _integer_range(dtype) if entries is None else (0, entries - 1)
         values = generator.integers(low, high, shape, dtype=np.int64, endpoint=True).astype(dtype)
     for index, constant in enumerate((low, high, port.zero_point or 0), start=1):
         values[index : index + 1] = constant
