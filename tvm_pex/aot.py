@@ -99,7 +99,8 @@ def build_c(
     ``instruments`` see every pass run; ``config`` adds to the PassContext's. Raises ValueError for an unknown planner,
     AotError for code that would ask for memory at run time, and whatever TVM raises.
     """
-    host = tvm.target.Target(target, host="c")
+    # TVM looks for the arena of its main function under the host target: it must be the operators' own.
+    host = tvm.target.Target(target, host=target)
     settings = {"tir.usmp.enable": True, "tir.disable_vectorize": True, **_planner_config(planner), **(config or {})}
     with tvm.transform.PassContext(
         opt_level=3, config=settings, instruments=list(instruments), disabled_pass=list(disabled_pass)
