@@ -11,11 +11,11 @@ and operators that share a moment run in topological order. ``stride`` is the pr
     delay_p + stride_p * min(reach - pad, size_p - 1)
 
 Along an axis that is not in ``Segment.axes`` everything happens at time 0: a segment over ``rows`` alone computes whole
-rows. Operators whose only window covers their whole input run over the *input's* pixels and keep int32 sums.
+rows. Operators whose only window covers their whole input run over the *input's* pixels and keep running sums.
 
 A tensor between two operators of a segment is a *ring*: pixel (r, c) lives at position ``(r * width + c) % pixels``.
 Tensors on a cut between segments are whole. With a ``tile`` the nest runs once for each slice of channels: the rings
-hold a slice, and a convolution that ends the segment keeps whole int32 sums (the accumulators).
+hold a slice, and a convolution that ends the segment keeps whole sums (the accumulators).
 """
 
 from __future__ import annotations
