@@ -67,6 +67,7 @@ def _main(main: Any, inputs: Mapping[Any, _Encoding], outputs: Mapping[Any, _Enc
         for parameter, (dtype, _, _) in inputs.items()
     }
     rewriter = _Rewriter(variables)
+    relay.analysis.post_order_visit(main.body, rewriter.visit)  # operands first: else the recursion is a network deep
     results = [rewriter.visit(result.args[0] if result in outputs else result) for result in _results(main.body)]
     body = relay.Tuple(results) if isinstance(main.body, relay.Tuple) else results[0]
     parameters = [variables.get(parameter, parameter) for parameter in main.params]
