@@ -60,6 +60,11 @@ def _options(command: Command) -> Command:
         click.option(
             "--overwrite-input", is_flag=True, help="Let the plan reuse input bytes as soon as they have been read."
         ),
+        click.option(
+            "--quantized-io",
+            is_flag=True,
+            help="Leave the quantisation of float inputs and outputs to the caller; the header has scales.",
+        ),
         click.argument("model", type=click.Path(path_type=Path), metavar="MODEL.tflite"),
     ):
         command = decorate(command)
@@ -68,7 +73,7 @@ def _options(command: Command) -> Command:
 
 @main.command()
 @_options
-def plan(model: Path, axes: str, overwrite_input: bool, as_json: bool) -> None:
+def plan(model: Path, axes: str, overwrite_input: bool, quantized_io: bool, as_json: bool) -> None:
     """Show what runs together, the peak of each segment, and the arena.
 
     \b
@@ -78,7 +83,7 @@ def plan(model: Path, axes: str, overwrite_input: bool, as_json: bool) -> None:
       tvm-pex plan --json model.tflite | jq .arena_bytes
     """
     with _progress() as step:
-        _, compiled = _compile(model, axes, overwrite_input, step)
+        _, compiled = _compile(model, axes, overwrite_input, quantized_io, step)
     if as_json:
         _print_json(compiled.report)
         return
@@ -92,7 +97,7 @@ def plan(model: Path, axes: str, overwrite_input: bool, as_json: bool) -> None:
 @click.option(
     "-o", "--output", type=click.Path(path_type=Path), required=True, metavar="OUT.tar", help="The file to write."
 )
-def compile_(model: Path, axes: str, overwrite_input: bool, as_json: bool, output: Path) -> None:
+def compile_(model: Path, axes: str, overwrite_input: bool, quantized_io: bool, as_json: bool, output: Path) -> None:
     """Write C sources, headers and metadata into a .tar file.
 
     \b
@@ -103,7 +108,7 @@ def compile_(model: Path, axes: str, overwrite_input: bool, as_json: bool, outpu
     """
     _check_output(output)
     with _progress() as step:
-        loaded, compiled = _compile(model, axes, overwrite_input, step)
+        loaded, compiled = _compile(model, axes, overwrite_input, quantized_io, step)
     from tvm_pex.microtvm.archive import metadata, write_archive
 
     try:
@@ -122,7 +127,14 @@ def compile_(model: Path, axes: str, overwrite_input: bool, as_json: bool, outpu
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Of the random inputs.")
 @click.option("--sanitize", is_flag=True, help="Compile with -fsanitize=address,undefined.")
 def verify(
-    model: Path, axes: str, overwrite_input: bool, as_json: bool, inputs: int, seed: int, sanitize: bool
+    model: Path,
+    axes: str,
+    overwrite_input: bool,
+    quantized_io: bool,
+    as_json: bool,
+    inputs: int,
+    seed: int,
+    sanitize: bool,
 ) -> None:
     """Run the compiled C on this machine and compare every output byte with stock TVM.
 
@@ -138,7 +150,7 @@ def verify(
       tvm-pex verify --json model.tflite | jq .exact
     """
     with _progress() as step:
-        loaded, compiled = _compile(model, axes, overwrite_input, step)
+        loaded, compiled = _compile(model, axes, overwrite_input, quantized_io, step)
         from tvm_pex import verify as verification
         from tvm_pex.host_run import HostError, NoCompilerError
 
@@ -171,7 +183,9 @@ def _progress() -> Iterator[Step]:
         yield lambda what, done, total: progress.update(task, description=what, completed=done or 0, total=total)
 
 
-def _compile(path: Path, axes: str, overwrite_input: bool, step: Step) -> tuple[Model, CompiledModel]:
+def _compile(
+    path: Path, axes: str, overwrite_input: bool, quantized_io: bool, step: Step
+) -> tuple[Model, CompiledModel]:
     """Load and compile. What is wrong with the input becomes BadInput; all else is a bug and keeps its traceback."""
     step("loading TVM", None, None)
     try:
@@ -186,8 +200,9 @@ def _compile(path: Path, axes: str, overwrite_input: bool, step: Step) -> tuple[
     step(f"reading {path.name}", None, None)
     try:
         model = load_model(path)
-        options = PlanOptions(axes=AXES[axes], overwrite_input=overwrite_input)
-        return model, compile_model(model, options, lambda done, total: step("finding the schedule", done, total))
+        options = PlanOptions(axes=AXES[axes], overwrite_input=overwrite_input, quantized_io=quantized_io)
+        compiled = compile_model(model, options, lambda done, total: step("finding the schedule", done, total))
+        return compiled.model, compiled
     except ModelError as error:
         raise BadInput(str(error)) from None
     except AotError as error:

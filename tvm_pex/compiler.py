@@ -13,6 +13,7 @@ from typing import Any
 from tvm_pex.aot import CBuild, build_c
 from tvm_pex.graph import Convolution, Graph, Operator
 from tvm_pex.lifetimes import layer_by_layer_bytes
+from tvm_pex.quantized_io import leave_quantisation
 from tvm_pex.relay_pass import Partition, partition
 from tvm_pex.schedule import Stage, check_once
 from tvm_pex.search import ALL_AXES, Progress
@@ -22,16 +23,21 @@ from tvm_pex.usmp import ALGORITHM, ModelMemory, ModelPlan, Span
 
 @dataclass(frozen=True)
 class PlanOptions:
-    """What a user may choose: ``axes`` as for PexPartition; ``overwrite_input`` lets the plan reuse dead input rows."""
+    """What a user may choose: ``axes`` as for PexPartition; ``overwrite_input`` lets the plan reuse dead input rows.
+
+    ``quantized_io`` leaves the quantisation of float inputs and outputs to the caller.
+    """
 
     axes: tuple[str, ...] = ALL_AXES
     overwrite_input: bool = False
+    quantized_io: bool = False
 
 
 @dataclass(frozen=True)
 class CompiledModel:
     """C of a whole model with its arena.
 
+    ``model`` is what it computes: the model that was asked for, with ``quantized_io`` less its borders.
     ``input_offsets`` and ``output_offsets`` map a port's name to its place in the arena, in bytes. ``report`` has the
     keys of ``tvm-pex plan --json``.
     """
@@ -42,6 +48,7 @@ class CompiledModel:
     output_offsets: dict[str, int]
     memory: ModelPlan
     report: dict[str, Any]
+    model: Model
 
 
 def compile_model(
@@ -49,6 +56,8 @@ def compile_model(
 ) -> CompiledModel:
     """Finds the schedule, plans every byte and generates the C. Deterministic."""
     started = time.perf_counter()
+    if options.quantized_io:
+        model = leave_quantisation(model)
     cut = partition(model.mod, options.axes, options.overwrite_input, progress)
     for graph, schedule in cut.regions:
         check_once(graph, schedule)
@@ -61,7 +70,7 @@ def compile_model(
     outputs = _offsets(build.outputs, memory.outputs, memory)
     seconds = time.perf_counter() - started
     report = _report(model, cut, memory, inputs | outputs, seconds)
-    return CompiledModel(build, memory.plan.peak, inputs, outputs, memory, report)
+    return CompiledModel(build, memory.plan.peak, inputs, outputs, memory, report, model)
 
 
 def _offsets(ports: Any, names: tuple[str | None, ...], memory: ModelPlan) -> dict[str, int]:

@@ -131,13 +131,13 @@ def _global_window(pool: relay.Call) -> Window:
 
 
 def _mean_window(mean: relay.Call) -> Window:
-    rank = len(static_shape(mean.args[0]))
-    require(rank in (3, 4), f"its tensor has {rank} dimensions, not three or four")
     height, width, _ = graph_shape(mean.args[0])
+    rank = len(static_shape(mean.args[0]))
+    require(rank in (3, 4), "its tensor has neither rows nor columns")
     require(not mean.attrs.exclude, "its exclude is on")
     require(bool(mean.attrs.axis), "it averages over channels too")
     axes = {int(axis) % rank for axis in mean.attrs.axis}
-    require(axes <= {1, 2} - {rank - 1}, f"it averages over axes {sorted(axes)}, not over rows and columns")
+    require(axes <= set(range(1, rank - 1)), f"it averages over axes {sorted(axes)}, not over rows and columns")
     kernel = height if 1 in axes else 1, width if 2 in axes else 1
     return Window(kernel=kernel, stride=kernel)
 
