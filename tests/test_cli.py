@@ -12,6 +12,8 @@ from pathlib import Path
 import pytest
 from model_files import OWN
 
+from tvm_pex.cli import BadInput, parse_bytes
+
 PLAN_KEYS = {
     "model", "input_bytes", "output_bytes", "layer_by_layer_bytes", "arena_bytes", "arena_without_io_bytes", "macs",
     "executed_macs", "segments", "buffers", "refused",
@@ -129,3 +131,35 @@ def test_relay_sequential_exists_with_the_pass() -> None:
         "from tvm_pex import PexPartition; from tvm import relay; print(relay.transform.Sequential([PexPartition()]))"
     )
     assert subprocess.run([sys.executable, "-c", program], check=False, stdout=subprocess.DEVNULL).returncode == 0
+
+
+def test_a_budget_that_fits() -> None:
+    done = tvm_pex("plan", "--json", "--ram", "12KiB", OWN)
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["arena_bytes"] <= 12 * 1024
+
+
+def test_a_budget_that_nothing_fits(tmp_path: Path) -> None:
+    done = tvm_pex("compile", "--ram", "9k", OWN, "-o", tmp_path / "out.tar")
+    assert done.returncode == 3
+    assert done.stdout == ""
+    assert done.stderr.count("\n") == 1
+    least = json.loads(tvm_pex("plan", "--json", OWN).stdout)["arena_bytes"]
+    assert f"needs at least {least} bytes" in done.stderr
+    assert "conv0" in done.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_bytes_as_users_write_them() -> None:
+    for text, count in (("65536", 65536), ("64k", 65536), ("64K", 65536), ("256KiB", 262144), ("1m", 1 << 20)):
+        assert parse_bytes(text) == count
+    assert parse_bytes("1MiB") == 1 << 20
+    for text in ("", "0", "-1", "1.5k", "k", "64kb", "64 x", "1e6"):
+        with pytest.raises(BadInput, match="--ram"):
+            parse_bytes(text)
+
+
+def test_a_budget_that_is_no_number_is_one_line() -> None:
+    done = tvm_pex("plan", "--ram", "64q", OWN)
+    assert done.returncode == 2
+    assert done.stderr.count("\n") == 1

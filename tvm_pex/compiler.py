@@ -11,21 +11,29 @@ from dataclasses import dataclass
 from typing import Any
 
 from tvm_pex.aot import CBuild, build_c
+from tvm_pex.cost import schedule_instructions
 from tvm_pex.graph import Convolution, Graph, Operator
 from tvm_pex.lifetimes import layer_by_layer_bytes
 from tvm_pex.relay_pass import Partition, partition
 from tvm_pex.schedule import Stage, check_once
-from tvm_pex.search import ALL_AXES, Progress
+from tvm_pex.search import ALL_AXES, OverBudget, Progress
 from tvm_pex.tflite_model import Model
 from tvm_pex.usmp import ALGORITHM, ModelMemory, ModelPlan, Span
+
+_ATTEMPTS = 4  # at schedules that leave enough to what runs beside them
 
 
 @dataclass(frozen=True)
 class PlanOptions:
-    """What a user may choose: ``axes`` as for PexPartition; ``overwrite_input`` lets the plan reuse dead input rows."""
+    """What a user may choose.
+
+    ``axes`` as for PexPartition; ``overwrite_input`` lets the plan reuse dead input rows; ``ram`` is a budget in bytes,
+    within which the fastest schedule is taken, instead of the one of least memory.
+    """
 
     axes: tuple[str, ...] = ALL_AXES
     overwrite_input: bool = False
+    ram: int | None = None
 
 
 @dataclass(frozen=True)
@@ -47,9 +55,33 @@ class CompiledModel:
 def compile_model(
     model: Model, options: PlanOptions = PlanOptions(), progress: Progress | None = None
 ) -> CompiledModel:
-    """Finds the schedule, plans every byte and generates the C. Deterministic."""
+    """Finds the schedule, plans every byte and generates the C. Deterministic.
+
+    Raises OverBudget, with the least arena and the operators that need it, if nothing fits ``options.ram``. A region
+    does not know what stock operators and other regions need beside it: where that is too much, it has to do with less.
+    """
     started = time.perf_counter()
-    cut = partition(model.mod, options.axes, options.overwrite_input, progress)
+    budget = options.ram
+    for _ in range(_ATTEMPTS if budget is not None else 0):
+        assert budget is not None and options.ram is not None
+        try:
+            compiled = _compiled(model, options, budget, progress, started)
+        except OverBudget:
+            break
+        if compiled.arena_bytes <= options.ram:
+            return compiled
+        budget -= compiled.arena_bytes - options.ram
+    least = _compiled(model, options, None, progress, started)
+    if options.ram is not None and least.arena_bytes > options.ram:
+        highest = max(least.report["segments"], key=lambda segment: segment["peak_bytes"])
+        raise OverBudget(options.ram, least.arena_bytes, highest["operators"])
+    return least
+
+
+def _compiled(
+    model: Model, options: PlanOptions, budget: int | None, progress: Progress | None, started: float
+) -> CompiledModel:
+    cut = partition(model.mod, options.axes, options.overwrite_input, progress, budget)
     for graph, schedule in cut.regions:
         check_once(graph, schedule)
     watcher = ModelMemory(options.overwrite_input)
@@ -100,6 +132,7 @@ def _report(model: Model, cut: Partition, memory: ModelPlan, ports: dict[str, in
         "lower_bound_bytes": memory.plan.lower_bound,
         "macs": cut.reading.graph.macs(),
         "executed_macs": executed_macs(cut),
+        "instructions": sum(schedule_instructions(graph, schedule) for graph, schedule in cut.regions),
         "segments": [
             {"operators": list(s.operators), "axes": list(s.axes), "peak_bytes": _top(memory, s)} for s in memory.spans
         ],

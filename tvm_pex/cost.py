@@ -9,6 +9,7 @@ they do not predict a time.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 from tvm_pex.graph import Add, Convolution, Graph, Operator, Pool
 from tvm_pex.schedule import Schedule, Segment, Stage
@@ -55,7 +56,7 @@ def operator_instructions(graph: Graph, op: Operator) -> int:
     return instructions + results * COPY
 
 
-def overhead(graph: Graph, operators: list[Operator], segment: Segment) -> int:
+def overhead(graph: Graph, operators: Sequence[Operator], segment: Segment) -> int:
     """What ``operators`` cost more in ``segment`` than each alone.
 
     1. Every stage asks at every moment whether it is due, once for each slice of channels.
@@ -86,7 +87,7 @@ def overhead(graph: Graph, operators: list[Operator], segment: Segment) -> int:
     return total
 
 
-def _slices(graph: Graph, operators: list[Operator], segment: Segment) -> int:
+def _slices(graph: Graph, operators: Sequence[Operator], segment: Segment) -> int:
     return graph.tensors[operators[0].output].shape[2] // segment.tile if segment.tile else 1
 
 

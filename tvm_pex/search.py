@@ -7,9 +7,8 @@ reaches while it runs, with everything that passes by. Planning every segment wo
 floor, a peak that they hardly ever stay below, and only those on a best path get planned, until a best path consists
 of planned ones. Of the schedules of least peak the one of least price (``tvm_pex.cost``) is taken.
 
-With a budget the limit for a single segment falls from the budget on, each time below the highest segment, until the
-cheapest path under the limit fits as a whole. What a limit gives depends on nothing else, so that a larger budget never
-gives a slower schedule.
+With a budget the limit for a single segment falls, each time below the highest segment, until the cheapest path under
+the limit fits as a whole. The limits do not depend on the budget, so that a larger one never gives a slower schedule.
 """
 
 from __future__ import annotations
@@ -19,7 +18,7 @@ import itertools
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
-from tvm_pex.cost import segment_instructions
+from tvm_pex.cost import operator_instructions, overhead
 from tvm_pex.graph import Graph, Operator
 from tvm_pex.lifetimes import accumulators, memory_problem, segment_problem, sum_bytes
 from tvm_pex.memory_planner import plan_memory
@@ -36,7 +35,7 @@ _EFFORT = 300  # nodes of the planner's exact search: enough for a segment of a 
 
 @dataclass(frozen=True)
 class Candidate:
-    """Operators ``start`` to ``stop`` (excluded) as one segment, the least peak to expect, the price in instructions."""
+    """Operators ``start`` to ``stop`` (excluded) as a segment, the least peak to expect, the price in instructions."""
 
     start: int
     stop: int
@@ -105,6 +104,7 @@ def _paths(graph: Graph, axes: Sequence[str], kept: frozenset[str], progress: Pr
 
 def _candidates(graph: Graph, start: int, axes: Sequence[str], kept: frozenset[str]) -> Iterator[Candidate]:
     """Every segment that begins at ``start``."""
+    alone = [operator_instructions(graph, op) for op in graph.operators[start:]]
     spatial = [axis for axis in axes if axis != "channels"]
     for stop in range(start + 1, len(graph.operators) + 1):
         operators = graph.operators[start:stop]
@@ -119,7 +119,7 @@ def _candidates(graph: Graph, start: int, axes: Sequence[str], kept: frozenset[s
                 segment = make_segment(graph, operators, choice, tile)
             except Unschedulable:
                 return
-            price = segment_instructions(graph, segment)
+            price = sum(alone[: stop - start]) + overhead(graph, operators, segment)
             yield Candidate(start, stop, floor_of(graph, operators, segment, kept), price, segment)
 
 
@@ -154,7 +154,6 @@ class _Paths:
         self.count = len(graph.operators)
         self.peaks = [c.floor for c in found]
         self.planned = [False] * len(found)
-        self.floored = False
 
     def best(self) -> Schedule:
         """Of the paths at or little above the least peak, the lowest as a whole; then the cheapest."""
@@ -164,7 +163,7 @@ class _Paths:
     def within(self, budget: int) -> Schedule:
         """The cheapest path that fits as a whole, of those at the least peak and those under falling limits."""
         low = self._at_least()
-        falling = next((cost for cost in self._falling(budget) if cost[0] <= budget), None)
+        falling = next((cost for cost in self._falling() if cost[0] <= budget), None)
         fitting = [cost for cost in (*low, *([falling] if falling else [])) if cost[0] <= budget]
         if not fitting:
             least, _, path = min(low)
@@ -175,7 +174,7 @@ class _Paths:
     def front(self) -> tuple[Choice, ...]:
         """What no other path beats in both peak and price, the highest peak first."""
         chosen: list[Choice] = []
-        for peak, price, path in sorted((*self._at_least(), *self._falling(_NONE))):
+        for peak, price, path in sorted((*self._at_least(), *self._falling())):
             if not chosen or price < chosen[-1].instructions:
                 chosen.append(Choice(peak, price, self._schedule(path)))
         return tuple(chosen[::-1])
@@ -195,13 +194,9 @@ class _Paths:
                 tried[path] = self._cost(path)
         return list(tried.values())
 
-    def _falling(self, limit: int) -> Iterator[Cost]:
-        """The cheapest path under ``limit``, then the cheapest without a segment as high as its highest, and so on.
-
-        From here on floors hold, so that what a limit gives does not depend on the limits before.
-        """
-        self.floored = True
-        self.peaks = [max(peak, c.floor) for peak, c in zip(self.peaks, self.found)]
+    def _falling(self) -> Iterator[Cost]:
+        """The cheapest path of all, then the cheapest without a segment as high as its highest, and so on."""
+        limit = _NONE
         while True:
             path = tuple(self._settled(functools.partial(self._cheapest, limit, self._price)))
             if not path:
@@ -231,9 +226,7 @@ class _Paths:
                 return path
             for k in rough:
                 problem = segment_problem(self.graph, self.found[k].segment, self.kept)
-                peak = plan_memory(problem, effort=_EFFORT).peak
-                self.peaks[k] = max(peak, self.found[k].floor) if self.floored else peak
-                self.planned[k] = True
+                self.peaks[k], self.planned[k] = plan_memory(problem, effort=_EFFORT).peak, True
 
     def _lowest(self) -> list[int]:
         """The path whose highest segment is lowest; then the one with the least sum of peaks."""
