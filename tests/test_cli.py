@@ -8,6 +8,7 @@ import subprocess
 import sys
 import tarfile
 from pathlib import Path
+from xml.etree import ElementTree
 
 import pytest
 from model_files import OWN
@@ -16,7 +17,7 @@ from tvm_pex.cli import BadInput, parse_bytes
 
 PLAN_KEYS = {
     "model", "input_bytes", "output_bytes", "layer_by_layer_bytes", "arena_bytes", "arena_without_io_bytes", "macs",
-    "executed_macs", "segments", "buffers", "refused",
+    "executed_macs", "segments", "buffers", "refused", "operators", "lower_bound_bytes", "instructions",
 }  # fmt: skip
 
 
@@ -40,6 +41,10 @@ def test_plan_json() -> None:
     assert all(buffer.keys() == {"name", "bytes", "offset", "first", "last"} for buffer in report["buffers"])
     assert all(segment.keys() == {"operators", "axes", "peak_bytes"} for segment in report["segments"])
     assert all(refusal.keys() == {"operator", "reason"} for refusal in report["refused"])
+    assert all(op.keys() == {"operator", "layer_bytes", "arena_bytes"} for op in report["operators"])
+    assert max(op["arena_bytes"] for op in report["operators"]) == report["arena_bytes"]
+    assert max(op["layer_bytes"] for op in report["operators"]) == report["layer_by_layer_bytes"]
+    assert report["input_bytes"] < report["lower_bound_bytes"] <= report["arena_bytes"]
     assert max(b["offset"] + b["bytes"] for b in report["buffers"]) == report["arena_bytes"]
 
 
@@ -48,6 +53,17 @@ def test_plan_table() -> None:
     assert done.returncode == 0, done.stderr
     assert "layer by layer" in done.stdout
     assert "Arena map" in done.stdout
+
+
+def test_plan_plot(tmp_path: Path) -> None:
+    picture = tmp_path / "arena.svg"
+    done = tvm_pex("plan", "--json", "--plot", picture, OWN)
+    assert done.returncode == 0, done.stderr
+    names = {element.text or "" for element in ElementTree.parse(picture).iter("{http://www.w3.org/2000/svg}title")}
+    for buffer in json.loads(done.stdout)["buffers"]:
+        assert any(name.startswith(f"{buffer['name']}: {buffer['bytes']:,} bytes") for name in names)
+    assert list(tmp_path.iterdir()) == [picture]
+    assert tvm_pex("plan", "--plot", tmp_path, OWN).returncode == 2
 
 
 def test_verify_json() -> None:

@@ -93,7 +93,13 @@ def _options(command: Command) -> Command:
 
 @main.command()
 @_options
-def plan(model: Path, axes: str, overwrite_input: bool, ram: int | None, as_json: bool) -> None:
+@click.option(
+    "--plot",
+    type=click.Path(path_type=Path),
+    metavar="FILE.svg",
+    help="Draw the arena over time, layer by layer and as planned.",
+)
+def plan(model: Path, axes: str, overwrite_input: bool, ram: int | None, as_json: bool, plot: Path | None) -> None:
     """Show what runs together, the peak of each segment, and the arena.
 
     \b
@@ -101,10 +107,15 @@ def plan(model: Path, axes: str, overwrite_input: bool, ram: int | None, as_json
       tvm-pex plan model.tflite
       tvm-pex plan --overwrite-input model.tflite
       tvm-pex plan --ram 64k model.tflite
+      tvm-pex plan --plot arena.svg model.tflite
       tvm-pex plan --json model.tflite | jq .arena_bytes
     """
+    if plot:
+        _check_output(plot, "--plot")
     with _progress() as step:
         _, compiled = _compile(model, axes, overwrite_input, ram, step)
+    if plot:
+        _write(plot, _drawing(compiled))
     if as_json:
         _print_json(compiled.report)
         return
@@ -127,7 +138,7 @@ def compile_(model: Path, axes: str, overwrite_input: bool, ram: int | None, as_
       tvm-pex compile --overwrite-input model.tflite -o model.tar
       tar -xf model.tar && cc -c -Iruntime/include -Icodegen/host/include codegen/host/src/*.c
     """
-    _check_output(output)
+    _check_output(output, "-o")
     with _progress() as step:
         loaded, compiled = _compile(model, axes, overwrite_input, ram, step)
     from tvm_pex.microtvm.archive import metadata, write_archive
@@ -231,10 +242,32 @@ def _compile(path: Path, axes: str, overwrite_input: bool, ram: int | None, step
         raise NothingFits(message) from None
 
 
-def _check_output(path: Path) -> None:
+def _drawing(compiled: CompiledModel) -> str:
+    from tvm_pex.arena_plot import Panel, arena_svg
+    from tvm_pex.layers import layer_problem
+    from tvm_pex.memory_planner import plan_memory
+
+    before, name = layer_problem(compiled.graph), compiled.report["model"]
+    panels = (
+        Panel("Layer by layer", "steps: operators", before, plan_memory(before)),
+        Panel("tvm_pex", "steps: moments of the loops", compiled.memory.problem, compiled.memory.plan),
+    )
+    return arena_svg(f"Arena of {name}", panels)
+
+
+def _write(path: Path, text: str) -> None:
+    from tvm_pex.files import write_whole
+
+    try:
+        write_whole(path, text.encode())
+    except OSError as error:
+        raise BadInput(f"{path}: cannot be written: {error.strerror}") from None
+
+
+def _check_output(path: Path, option: str) -> None:
     """Say before the long work what would fail after it."""
     if path.is_dir():
-        raise BadInput(f"{path}: is a directory; -o takes the name of a file")
+        raise BadInput(f"{path}: is a directory; {option} takes the name of a file")
     if not path.parent.is_dir():
         raise BadInput(f"{path}: the folder {path.parent} does not exist")
 

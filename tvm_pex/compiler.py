@@ -13,6 +13,7 @@ from typing import Any
 from tvm_pex.aot import CBuild, build_c
 from tvm_pex.cost import schedule_instructions
 from tvm_pex.graph import Convolution, Graph, Operator
+from tvm_pex.layers import layer_bytes, lower_bound
 from tvm_pex.lifetimes import layer_by_layer_bytes
 from tvm_pex.relay_pass import Partition, partition
 from tvm_pex.schedule import Stage, check_once
@@ -50,6 +51,7 @@ class CompiledModel:
     output_offsets: dict[str, int]
     memory: ModelPlan
     report: dict[str, Any]
+    graph: Graph
 
 
 def compile_model(
@@ -93,7 +95,7 @@ def _compiled(
     outputs = _offsets(build.outputs, memory.outputs, memory)
     seconds = time.perf_counter() - started
     report = _report(model, cut, memory, inputs | outputs, seconds)
-    return CompiledModel(build, memory.plan.peak, inputs, outputs, memory, report)
+    return CompiledModel(build, memory.plan.peak, inputs, outputs, memory, report, cut.reading.graph)
 
 
 def _offsets(ports: Any, names: tuple[str | None, ...], memory: ModelPlan) -> dict[str, int]:
@@ -121,21 +123,25 @@ def _stage_macs(graph: Graph, op: Operator, stage: Stage) -> int:
 
 def _report(model: Model, cut: Partition, memory: ModelPlan, ports: dict[str, int], seconds: float) -> dict[str, Any]:
     sizes = {buffer.name: buffer.bytes for buffer in memory.problem.buffers}
-    io = sum(sizes[name] for name in (*memory.inputs, *memory.outputs) if name is not None)
+    input_bytes = sum(sizes[name] for name in memory.inputs if name is not None)
+    output_bytes = sum(sizes[name] for name in memory.outputs if name is not None)
     return {
         "model": model.name,
-        "input_bytes": sum(sizes[name] for name in memory.inputs if name is not None),
-        "output_bytes": sum(sizes[name] for name in memory.outputs if name is not None),
+        "input_bytes": input_bytes,
+        "output_bytes": output_bytes,
         "layer_by_layer_bytes": model.layer_by_layer_bytes or layer_by_layer_bytes(cut.reading.graph),
         "arena_bytes": memory.plan.peak,
-        "arena_without_io_bytes": memory.plan.peak - io,
-        "lower_bound_bytes": memory.plan.lower_bound,
+        "arena_without_io_bytes": memory.plan.peak - input_bytes - output_bytes,
+        "lower_bound_bytes": max(
+            input_bytes, output_bytes, *(lower_bound(graph, cut.kept) for graph, _ in cut.regions)
+        ),
         "macs": cut.reading.graph.macs(),
         "executed_macs": executed_macs(cut),
         "instructions": sum(schedule_instructions(graph, schedule) for graph, schedule in cut.regions),
         "segments": [
             {"operators": list(s.operators), "axes": list(s.axes), "peak_bytes": _top(memory, s)} for s in memory.spans
         ],
+        "operators": _operators(cut, memory),
         "buffers": [
             {"name": b.name, "bytes": b.bytes, "offset": memory.plan.offsets[b.name], "first": b.first, "last": b.last}
             for b in sorted(memory.problem.buffers, key=lambda b: (b.first, memory.plan.offsets[b.name], b.name))
@@ -144,6 +150,13 @@ def _report(model: Model, cut: Partition, memory: ModelPlan, ports: dict[str, in
         "undefined_shift_channels": cut.reading.undefined_shift_channels,
         "planning_seconds": round(seconds, 3),
     }
+
+
+def _operators(cut: Partition, memory: ModelPlan) -> list[dict[str, Any]]:
+    """Memory in use while each operator runs: layer by layer, and in the arena, with what runs interleaved."""
+    before = layer_bytes(cut.reading.graph)
+    after = {name: _top(memory, span) for span in memory.spans for name in span.operators}
+    return [{"operator": name, "layer_bytes": before[name], "arena_bytes": after[name]} for name in before]
 
 
 def _top(memory: ModelPlan, span: Span) -> int:

@@ -30,11 +30,15 @@ from tvm_pex.search import ALL_AXES, Progress, find_schedule
 
 @dataclass(frozen=True)
 class Partition:
-    """A rewritten module, with the regions that were cut out of it and what was left stock."""
+    """A rewritten module, with the regions that were cut out of it and what was left stock.
+
+    ``kept`` are the tensors of model inputs that may not be overwritten.
+    """
 
     mod: Any
     regions: tuple[tuple[Graph, Schedule], ...]
     reading: Reading
+    kept: frozenset[str] = frozenset()
 
 
 @tvm.transform.module_pass(opt_level=0, name="PexPartition")
@@ -83,11 +87,11 @@ def partition(
         for graph in split_regions(reading)
     ]
     if not regions:
-        return Partition(mod, (), reading)
+        return Partition(mod, (), reading, kept)
     main = _Rewriter(reading, regions).main(mod["main"])
     rewritten = tvm.IRModule({**dict(mod.functions.items()), mod.get_global_var("main"): main}, mod.type_definitions)
     rewritten = relay.transform.InferType()(rewritten)
-    return Partition(rewritten, tuple((r.graph, r.schedule) for r in regions), reading)
+    return Partition(rewritten, tuple((r.graph, r.schedule) for r in regions), reading, kept)
 
 
 @dataclass
