@@ -211,6 +211,13 @@ def test_mean_over_one_axis_without_rescale() -> None:
     assert (op.window.kernel, op.rescale, reading.graph.tensors["pool0"].shape) == ((1, 3), None, (5, 1, 6))
 
 
+@pytest.mark.parametrize("keepdims", [True, False])
+def test_mean_over_rows_of_three_axes(keepdims: bool) -> None:
+    mean = relay.mean(relay.cast(source(1, 5, 6), "int32"), axis=-2, keepdims=keepdims)
+    op = only(requantise(mean, 0.17, zero_in=-4))
+    assert (op.window.kernel, op.views) == ((5, 1), ((5, 1, 6),))
+
+
 def test_global_average_pool() -> None:
     pool = relay.nn.global_avg_pool2d(relay.cast(source(1, 5, 3, 6), "int32"), layout="NHWC")
     assert only(relay.cast(pool, "int8")).window.kernel == (5, 3)
@@ -387,6 +394,14 @@ REFUSED = {
     "mean axes": (
         requantise(relay.mean(relay.cast(X, "int32"), axis=3), 0.1),
         "it averages over axes [3], not over rows and columns",
+    ),
+    "mean over channels of three axes": (
+        requantise(relay.mean(relay.cast(source(1, 5, 6), "int32"), axis=2), 0.1),
+        "it averages over axes [2], not over rows and columns",
+    ),
+    "mean of a vector": (
+        requantise(relay.mean(relay.cast(source(1, 6), "int32"), axis=1), 0.1),
+        "its tensor has neither rows nor columns",
     ),
     "softmax": (relay.nn.softmax(source(1, 4, dtype="float32")), "softmax needs its whole input at once"),
     "transpose": (relay.transpose(X, (0, 3, 1, 2)), "it moves every byte to another place"),

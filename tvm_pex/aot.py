@@ -99,13 +99,14 @@ def build_c(
     ``instruments`` see every pass run; ``config`` adds to the PassContext's. Raises ValueError for an unknown planner,
     AotError for code that would ask for memory at run time, and whatever TVM raises.
     """
-    host = tvm.target.Target(target, host="c")
+    # TVM looks for the arena of its main function under the host target: it must be the operators' own.
+    host = tvm.target.Target(target, host=target)
     settings = {"tir.usmp.enable": True, "tir.disable_vectorize": True, **_planner_config(planner), **(config or {})}
     with tvm.transform.PassContext(
         opt_level=3, config=settings, instruments=list(instruments), disabled_pass=list(disabled_pass)
     ):
         built = relay.build(
-            mod,
+            _with_c_names(mod),
             target=host,
             executor=relay.backend.Executor("aot", {"unpacked-api": True, "interface-api": "c"}),
             runtime=relay.backend.Runtime("crt"),
@@ -124,6 +125,26 @@ def build_c(
     for path in sorted(_RUNTIME.rglob("*.h")):
         files[f"{RUNTIME_HEADERS}/{path.relative_to(_RUNTIME).as_posix()}"] = path.read_text()
     return CBuild(files, workspace, _constant_bytes(sources), inputs, outputs)
+
+
+def _with_c_names(mod: Any) -> Any:
+    """``mod`` with ports whose names TVM makes C identifiers of: it replaces signs, but keeps a first digit."""
+    main = mod["main"]
+    renamed = {
+        p: relay.var(_c_name(str(p.name_hint), "input"), p.type_annotation)
+        for p in main.params
+        if str(p.name_hint)[:1].isdigit()
+    }
+    parameters = [renamed.get(p, p) for p in main.params]
+    main = relay.Function(parameters, relay.bind(main.body, renamed), main.ret_type, main.type_params, main.attrs)
+    if main.attrs and "output_tensor_names" in main.attrs:
+        names = [_c_name(str(name), "output") for name in main.attrs["output_tensor_names"]]
+        main = main.with_attr("output_tensor_names", names)
+    return tvm.IRModule({**dict(mod.functions.items()), mod.get_global_var("main"): main}, mod.type_definitions)
+
+
+def _c_name(name: str, kind: str) -> str:
+    return f"{kind}_{name}" if name[:1].isdigit() else name
 
 
 def _planner_config(planner: str) -> dict[str, str]:

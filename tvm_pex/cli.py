@@ -80,6 +80,11 @@ def _options(command: Command) -> Command:
             "--overwrite-input", is_flag=True, help="Let the plan reuse input bytes as soon as they have been read."
         ),
         click.option(
+            "--quantized-io",
+            is_flag=True,
+            help="Leave the quantisation of float inputs and outputs to the caller; the header has scales.",
+        ),
+        click.option(
             "--ram",
             metavar="BYTES",
             callback=lambda _context, _option, text: None if text is None else parse_bytes(text),
@@ -99,7 +104,9 @@ def _options(command: Command) -> Command:
     metavar="FILE.svg",
     help="Draw the arena over time, layer by layer and as planned.",
 )
-def plan(model: Path, axes: str, overwrite_input: bool, ram: int | None, as_json: bool, plot: Path | None) -> None:
+def plan(
+    model: Path, axes: str, overwrite_input: bool, quantized_io: bool, ram: int | None, as_json: bool, plot: Path | None
+) -> None:
     """Show what runs together, the peak of each segment, and the arena.
 
     \b
@@ -113,7 +120,7 @@ def plan(model: Path, axes: str, overwrite_input: bool, ram: int | None, as_json
     if plot:
         _check_output(plot, "--plot")
     with _progress() as step:
-        _, compiled = _compile(model, axes, overwrite_input, ram, step)
+        _, compiled = _compile(model, axes, overwrite_input, quantized_io, ram, step)
     if plot:
         _write(plot, _drawing(compiled))
     if as_json:
@@ -129,7 +136,9 @@ def plan(model: Path, axes: str, overwrite_input: bool, ram: int | None, as_json
 @click.option(
     "-o", "--output", type=click.Path(path_type=Path), required=True, metavar="OUT.tar", help="The file to write."
 )
-def compile_(model: Path, axes: str, overwrite_input: bool, ram: int | None, as_json: bool, output: Path) -> None:
+def compile_(
+    model: Path, axes: str, overwrite_input: bool, quantized_io: bool, ram: int | None, as_json: bool, output: Path
+) -> None:
     """Write C sources, headers and metadata into a .tar file.
 
     \b
@@ -140,7 +149,7 @@ def compile_(model: Path, axes: str, overwrite_input: bool, ram: int | None, as_
     """
     _check_output(output, "-o")
     with _progress() as step:
-        loaded, compiled = _compile(model, axes, overwrite_input, ram, step)
+        loaded, compiled = _compile(model, axes, overwrite_input, quantized_io, ram, step)
     from tvm_pex.microtvm.archive import metadata, write_archive
 
     try:
@@ -162,6 +171,7 @@ def verify(
     model: Path,
     axes: str,
     overwrite_input: bool,
+    quantized_io: bool,
     ram: int | None,
     as_json: bool,
     inputs: int,
@@ -181,7 +191,7 @@ def verify(
       tvm-pex verify --json model.tflite | jq .exact
     """
     with _progress() as step:
-        loaded, compiled = _compile(model, axes, overwrite_input, ram, step)
+        loaded, compiled = _compile(model, axes, overwrite_input, quantized_io, ram, step)
         from tvm_pex import verify as verification
         from tvm_pex.host_run import HostError, NoCompilerError
 
@@ -214,7 +224,9 @@ def _progress() -> Iterator[Step]:
         yield lambda what, done, total: progress.update(task, description=what, completed=done or 0, total=total)
 
 
-def _compile(path: Path, axes: str, overwrite_input: bool, ram: int | None, step: Step) -> tuple[Model, CompiledModel]:
+def _compile(
+    path: Path, axes: str, overwrite_input: bool, quantized_io: bool, ram: int | None, step: Step
+) -> tuple[Model, CompiledModel]:
     """Load and compile. What is wrong with the input becomes BadInput; all else is a bug and keeps its traceback."""
     step("loading TVM", None, None)
     try:
@@ -230,8 +242,9 @@ def _compile(path: Path, axes: str, overwrite_input: bool, ram: int | None, step
     step(f"reading {path.name}", None, None)
     try:
         model = load_model(path)
-        options = PlanOptions(axes=AXES[axes], overwrite_input=overwrite_input, ram=ram)
-        return model, compile_model(model, options, lambda done, total: step("finding the schedule", done, total))
+        options = PlanOptions(AXES[axes], overwrite_input, quantized_io, ram)
+        compiled = compile_model(model, options, lambda done, total: step("finding the schedule", done, total))
+        return compiled.model, compiled
     except ModelError as error:
         raise BadInput(str(error)) from None
     except AotError as error:

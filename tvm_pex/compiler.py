@@ -15,6 +15,7 @@ from tvm_pex.cost import schedule_instructions
 from tvm_pex.graph import Convolution, Graph, Operator
 from tvm_pex.layers import layer_bytes, lower_bound
 from tvm_pex.lifetimes import layer_by_layer_bytes
+from tvm_pex.quantized_io import leave_quantisation
 from tvm_pex.relay_pass import Partition, partition
 from tvm_pex.schedule import Stage, check_once
 from tvm_pex.search import ALL_AXES, OverBudget, Progress
@@ -28,12 +29,14 @@ _ATTEMPTS = 4  # at schedules that leave enough to what runs beside them
 class PlanOptions:
     """What a user may choose.
 
-    ``axes`` as for PexPartition; ``overwrite_input`` lets the plan reuse dead input rows; ``ram`` is a budget in bytes,
-    within which the fastest schedule is taken, instead of the one of least memory.
+    ``axes`` as for PexPartition; ``overwrite_input`` lets the plan reuse dead input rows; ``quantized_io`` leaves the
+    quantisation of float inputs and outputs to the caller; ``ram`` is a budget in bytes, within which the fastest
+    schedule is taken, instead of the one of least memory.
     """
 
     axes: tuple[str, ...] = ALL_AXES
     overwrite_input: bool = False
+    quantized_io: bool = False
     ram: int | None = None
 
 
@@ -41,6 +44,7 @@ class PlanOptions:
 class CompiledModel:
     """C of a whole model with its arena.
 
+    ``model`` is what it computes: the model that was asked for, with ``quantized_io`` less its borders.
     ``input_offsets`` and ``output_offsets`` map a port's name to its place in the arena, in bytes. ``report`` has the
     keys of ``tvm-pex plan --json``.
     """
@@ -51,6 +55,7 @@ class CompiledModel:
     output_offsets: dict[str, int]
     memory: ModelPlan
     report: dict[str, Any]
+    model: Model
     graph: Graph
 
 
@@ -63,6 +68,8 @@ def compile_model(
     does not know what stock operators and other regions need beside it: where that is too much, it has to do with less.
     """
     started = time.perf_counter()
+    if options.quantized_io:
+        model = leave_quantisation(model)
     budget = options.ram
     for _ in range(_ATTEMPTS if budget is not None else 0):
         assert budget is not None and options.ram is not None
@@ -95,7 +102,7 @@ def _compiled(
     outputs = _offsets(build.outputs, memory.outputs, memory)
     seconds = time.perf_counter() - started
     report = _report(model, cut, memory, inputs | outputs, seconds)
-    return CompiledModel(build, memory.plan.peak, inputs, outputs, memory, report, cut.reading.graph)
+    return CompiledModel(build, memory.plan.peak, inputs, outputs, memory, report, model, cut.reading.graph)
 
 
 def _offsets(ports: Any, names: tuple[str | None, ...], memory: ModelPlan) -> dict[str, int]:

@@ -64,6 +64,10 @@ class Track:
     dead: tuple[Front, ...] = ()
     turn: Turn | None = None
 
+    def unfinished(self, step: int) -> bool:
+        """True if the buffer is not yet wholly written at ``step``."""
+        return self.written is not None and int(self.written.times[-1]) > step
+
     def written_at(self, times: Times) -> Times:
         if self.written is None:
             return np.full(times.shape, self.buffer.bytes, np.int64)
@@ -144,7 +148,7 @@ def problem_of(tracks: Iterable[Track]) -> Problem:
         together = max(low.buffer.first, high.buffer.first) <= min(low.buffer.last, high.buffer.last)
         if together and never_meet(low, high):
             distances[low.buffer.name, high.buffer.name] = -high.buffer.bytes
-        elif together and (low.written is not None or high.dead):
+        elif together and (high.dead or low.unfinished(high.buffer.last)):
             distance = safe_distance(low, high)
             if distance < low.buffer.bytes:
                 distances[low.buffer.name, high.buffer.name] = distance

@@ -24,6 +24,7 @@ from tvm_pex.graph import Convolution, Graph, subgraph
 from tvm_pex.kernels import pack_weights
 from tvm_pex.region_op import REGION
 from tvm_pex.relay_reader import Reading, Refusal, read_function
+from tvm_pex.relay_transposes import drop_transposes
 from tvm_pex.schedule import Schedule
 from tvm_pex.search import ALL_AXES, Progress, find_schedule
 
@@ -78,7 +79,7 @@ def partition(
     ram: int | None = None,
 ) -> Partition:
     """What PexPartition does, with everything it found out."""
-    mod = relay.transform.InferType()(mod)
+    mod = drop_transposes(relay.transform.InferType()(mod))
     reading = read_function(mod["main"])
     variables = [name for name, expr in reading.expressions.items() if isinstance(expr, relay.Var)]
     kept = frozenset() if overwrite_input else frozenset(variables)

@@ -19,7 +19,7 @@ from tvm_pex.relay_claim import (
     tensor_rescale,
     used_once,
 )
-from tvm_pex.relay_values import byte_dtype, dtype_range, image_shape, op_name, require, static_shape
+from tvm_pex.relay_values import byte_dtype, dtype_range, graph_shape, image_shape, op_name, require, static_shape
 
 
 def read_max_pool(call: relay.Call, readers: Readers) -> Claim:
@@ -66,7 +66,7 @@ def _pool(
     rescale: Rescale | None,
 ) -> Claim:
     byte_dtype(data)
-    view = image_shape(data)
+    view = graph_shape(data)
     shape = _window_outputs(window, call, view)
     require(_touches(window, view, shape), "one of its windows lies wholly in the padding")
     operator = Pool(NAMELESS, (), (view,), NAMELESS, window, maximum, rescale, *bounds)
@@ -115,11 +115,13 @@ def _global_window(pool: relay.Call) -> Window:
 
 
 def _mean_window(mean: relay.Call) -> Window:
-    height, width, _ = image_shape(mean.args[0])
+    height, width, _ = graph_shape(mean.args[0])
+    rank = len(static_shape(mean.args[0]))
+    require(rank in (3, 4), "its tensor has neither rows nor columns")
     require(not mean.attrs.exclude, "its exclude is on")
     require(bool(mean.attrs.axis), "it averages over channels too")
-    axes = {int(axis) % 4 for axis in mean.attrs.axis}
-    require(axes <= {1, 2}, f"it averages over axes {sorted(axes)}, not over rows and columns")
+    axes = {int(axis) % rank for axis in mean.attrs.axis}
+    require(axes <= set(range(1, rank - 1)), f"it averages over axes {sorted(axes)}, not over rows and columns")
     kernel = height if 1 in axes else 1, width if 2 in axes else 1
     return Window(kernel=kernel, stride=kernel)
 

@@ -25,7 +25,6 @@ import json
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from fractions import Fraction
 from typing import Any
 
 from tvm_pex.graph import Convolution, Graph, Operator, Pair, Pool
@@ -233,30 +232,29 @@ def _strides(links: _Links, flags: tuple[bool, ...]) -> list[Pair]:
 
 
 def _axis_strides(links: _Links, axis: int) -> list[int]:
-    """Time between two rows of each operator: spread from any operator to its neighbours, then made whole numbers."""
-    value: list[Fraction | None] = [None] * len(links.operators)
-    for start in range(len(value)):
-        if value[start] is not None:
+    """Time between two rows of each operator: spread from any operator to its neighbours, then as small as possible."""
+    count = len(links.operators)
+    value = [0] * count
+    start_value = math.prod(links.step(k, axis) for k in range(count))  # whole numbers, however far upstream
+    for start in range(count):
+        if value[start]:
             continue
-        value[start], todo, seen = Fraction(1), [start], [start]
+        value[start], todo, seen = start_value, [start], [start]
         while todo:
             k = todo.pop()
-            here = value[k]
-            assert here is not None
-            near = [(p, here / links.step(k, axis)) for p in links.producers[k]]
-            near += [(c, here * links.step(c, axis)) for c in links.consumers[k]]
+            near = [(p, value[k] // links.step(k, axis)) for p in links.producers[k]]
+            near += [(c, value[k] * links.step(c, axis)) for c in links.consumers[k]]
             for other, expected in near:
-                if value[other] is None:
+                if not value[other]:
                     value[other] = expected
                     todo.append(other)
                     seen.append(other)
                 elif value[other] != expected:
                     raise Unschedulable(f"paths to {links.operators[other].name} differ in stride")
-        scale = math.lcm(*(v.denominator for k in seen if (v := value[k]) is not None))
-        least = math.gcd(*(int(v * scale) for k in seen if (v := value[k]) is not None))
+        least = math.gcd(*(value[k] for k in seen))
         for k in seen:
-            value[k] = (value[k] or Fraction(1)) * scale / least
-    return [int(v or 1) for v in value]
+            value[k] //= least
+    return value
 
 
 def _earliest(links: _Links, strides: Sequence[Pair]) -> list[Pair]:

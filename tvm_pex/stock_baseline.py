@@ -73,9 +73,7 @@ def _attempt(mod: Any, target: str, alter_op_layout: bool) -> tuple[list[Attempt
     disabled = () if alter_op_layout else ("AlterOpLayout",)
     build, reason = None, ""
     try:
-        build = build_c(
-            mod, target=target, planner=_ALGORITHM, instruments=[_OneTarget(target)], disabled_pass=disabled
-        )
+        build = build_c(mod, target=target, planner=_ALGORITHM, disabled_pass=disabled)
     except Exception as error:  # whatever it is, it is why this configuration cannot be the baseline
         reason = _last_line(error)
     attempts = [
@@ -99,24 +97,6 @@ class _Planners:
 
 def _peak(plan: Any) -> int:
     return max((int(at.byte_offset) + int(info.size_bytes) for info, at in plan.items()), default=0)
-
-
-@tvm.instrument.pass_instrument
-class _OneTarget:
-    """Gives TVM's main function the operators' target before memory is planned.
-
-    TVM looks for the arena of a function under the function's target. Main's is the host's, plain ``c``, for which
-    there is no arena where the operators' target has other keys.
-    """
-
-    def __init__(self, target: str) -> None:
-        self.target = tvm.target.Target(target, host="c")
-
-    def run_before_pass(self, mod: Any, info: Any) -> None:
-        """Called by TVM before each pass."""
-        if str(info.name) == "tir.usmp.AssignPoolInfo":
-            main = mod.get_global_var("__tvm_main__")
-            mod.update_func(main, mod[main].with_attr("target", self.target))
 
 
 def _last_line(error: Exception) -> str:

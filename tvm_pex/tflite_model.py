@@ -37,7 +37,8 @@ class Port:
 class Model:
     """``mod`` is an IRModule with types inferred and parameters bound: its ``main`` takes ``inputs``, in this order.
 
-    ``layer_by_layer_bytes`` is None for a module that does not come from a file.
+    ``layer_by_layer_bytes`` is None for a module that does not come from a file, and so is
+    ``quantised_layer_by_layer_bytes``: the same where the caller quantises float inputs and dequantises float outputs.
     """
 
     name: str
@@ -45,6 +46,7 @@ class Model:
     inputs: tuple[Port, ...]
     outputs: tuple[Port, ...]
     layer_by_layer_bytes: int | None = None
+    quantised_layer_by_layer_bytes: int | None = None
 
 
 def load_model(path: str | Path) -> Model:
@@ -68,6 +70,7 @@ def load_model(path: str | Path) -> Model:
         tuple(_port(p.name_hint, p.checked_type, quantisation) for p in main.params),
         tuple(_port(name, kind, quantisation) for name, kind in zip(outputs, kinds, strict=True)),
         layer_by_layer_bytes(flat),
+        layer_by_layer_bytes(flat, quantised_io=True),
     )
 
 

@@ -65,22 +65,29 @@ class ModelMemory:
     def __init__(self, overwrite_input: bool = False) -> None:
         self.overwrite_input = overwrite_input
         self.plan: ModelPlan | None = None
-        self._offsets: dict[str, int] = {}
+
+    def enter_pass_ctx(self) -> None:
+        """Called by TVM when a build begins."""
+        _ACTIVE.append(self)
+
+    def exit_pass_ctx(self) -> None:
+        """Called by TVM when the build ends, however it ends."""
+        _ACTIVE.remove(self)
 
     def run_after_pass(self, mod: Any, info: Any) -> None:
         """Called by TVM after each pass."""
         if str(info.name) == _AFTER:
             self.plan = _plan_model(_Program(mod), self.overwrite_input)
-            names = self.plan.names
-            self._offsets = {names[name]: at for name, at in self.plan.plan.offsets.items() if name in names}
-            _OPEN.append(self)
 
     def offsets(self) -> dict[str, int]:
-        """Offset of each allocation by TVM's name."""
-        return self._offsets
+        """Offset of each allocation by TVM's name. Call it once the module has been seen."""
+        assert self.plan is not None
+        names = self.plan.names
+        return {names[name]: at for name, at in self.plan.plan.offsets.items() if name in names}
 
 
-_OPEN: list[Any] = []  # the ModelMemory between its pass and the hook's call, which follows in the same build
+# The hook is a global function that gets sizes alone: whose build it plans it can only find here.
+_ACTIVE: list[Any] = []
 
 
 @tvm.register_func(f"tir.usmp.algo.{ALGORITHM}", override=True)  # type: ignore[untyped-decorator]
@@ -92,8 +99,7 @@ def place(buffers: Any, pressure: Any) -> dict[Any, Any]:
         if isinstance(info.pool_candidates[0], tvm.ir.memory_pools.ConstantPoolInfo):
             continue
         arena.append(info)
-    memory = _OPEN.pop() if _OPEN else None
-    offsets = memory.offsets() if memory else _plan_conflicts(arena, pressure)
+    offsets = _ACTIVE[-1].offsets() if _ACTIVE else _plan_conflicts(arena, pressure)
     for info in arena:
         placed[info] = _allocation(info, offsets[str(info.name_hint)])
     at: dict[str, int] = {}

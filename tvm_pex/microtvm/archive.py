@@ -10,6 +10,8 @@ from pathlib import Path
 from string import Template
 from typing import Any
 
+import numpy as np
+
 from tvm_pex.aot import ARENA_ALIGNMENT, HEADERS, MODULE, CPort
 from tvm_pex.compiler import CompiledModel
 from tvm_pex.files import write_whole
@@ -74,7 +76,7 @@ def metadata(model: Model, compiled: CompiledModel) -> dict[str, Any]:
 
 
 def arena_header(compiled: CompiledModel) -> str:
-    """Macros for the arena's size and the place of each input and output in it."""
+    """Macros for the arena's size, and for each input and output its place in it and what its integers stand for."""
     sizes = {"ARENA_BYTES": compiled.arena_bytes, "ARENA_ALIGNMENT": ARENA_ALIGNMENT}
     places = {
         f"{port.identifier.upper()}_OFFSET": offsets[port.name]
@@ -86,8 +88,24 @@ def arena_header(compiled: CompiledModel) -> str:
         if port.name in offsets
     }
     prefix = f"#define TVMGEN_{MODULE.upper()}_"
-    lines = [f"{prefix}{name} {value}" for name, value in (sizes | places).items()]
+    encodings = {
+        f"{port.identifier.upper()}_{key}": text
+        for port, origin in zip(
+            (*compiled.build.inputs, *compiled.build.outputs),
+            (*compiled.model.inputs, *compiled.model.outputs),
+            strict=True,
+        )
+        for key, text in _encoding(origin).items()
+    }
+    lines = [f"{prefix}{name} {value}" for name, value in (sizes | places | encodings).items()]
     return Template(_ARENA_HEADER.read_text()).substitute(definitions="\n".join(lines))
+
+
+def _encoding(port: Port) -> dict[str, str]:
+    if port.scale is None or port.zero_point is None:
+        return {}
+    zero = f"({port.zero_point})" if port.zero_point < 0 else str(port.zero_point)
+    return {"SCALE": f"{np.float32(port.scale)!s}f", "ZERO_POINT": zero}
 
 
 def _ports(ports: Sequence[CPort], known: Sequence[Port], offsets: Mapping[str, int]) -> list[dict[str, Any]]:
