@@ -8,13 +8,16 @@ import subprocess
 import sys
 import tarfile
 from pathlib import Path
+from xml.etree import ElementTree
 
 import pytest
 from model_files import OWN
 
+from tvm_pex.cli import BadInput, parse_bytes
+
 PLAN_KEYS = {
     "model", "input_bytes", "output_bytes", "layer_by_layer_bytes", "arena_bytes", "arena_without_io_bytes", "macs",
-    "executed_macs", "segments", "buffers", "refused",
+    "executed_macs", "segments", "buffers", "refused", "operators", "lower_bound_bytes", "instructions",
 }  # fmt: skip
 
 
@@ -38,6 +41,10 @@ def test_plan_json() -> None:
     assert all(buffer.keys() == {"name", "bytes", "offset", "first", "last"} for buffer in report["buffers"])
     assert all(segment.keys() == {"operators", "axes", "peak_bytes"} for segment in report["segments"])
     assert all(refusal.keys() == {"operator", "reason"} for refusal in report["refused"])
+    assert all(op.keys() == {"operator", "layer_bytes", "arena_bytes"} for op in report["operators"])
+    assert max(op["arena_bytes"] for op in report["operators"]) == report["arena_bytes"]
+    assert max(op["layer_bytes"] for op in report["operators"]) == report["layer_by_layer_bytes"]
+    assert report["input_bytes"] < report["lower_bound_bytes"] <= report["arena_bytes"]
     assert max(b["offset"] + b["bytes"] for b in report["buffers"]) == report["arena_bytes"]
 
 
@@ -46,6 +53,17 @@ def test_plan_table() -> None:
     assert done.returncode == 0, done.stderr
     assert "layer by layer" in done.stdout
     assert "Arena map" in done.stdout
+
+
+def test_plan_plot(tmp_path: Path) -> None:
+    picture = tmp_path / "arena.svg"
+    done = tvm_pex("plan", "--json", "--plot", picture, OWN)
+    assert done.returncode == 0, done.stderr
+    names = {element.text or "" for element in ElementTree.parse(picture).iter("{http://www.w3.org/2000/svg}title")}
+    for buffer in json.loads(done.stdout)["buffers"]:
+        assert any(name.startswith(f"{buffer['name']}: {buffer['bytes']:,} bytes") for name in names)
+    assert list(tmp_path.iterdir()) == [picture]
+    assert tvm_pex("plan", "--plot", tmp_path, OWN).returncode == 2
 
 
 def test_verify_json() -> None:
@@ -129,3 +147,35 @@ def test_relay_sequential_exists_with_the_pass() -> None:
         "from tvm_pex import PexPartition; from tvm import relay; print(relay.transform.Sequential([PexPartition()]))"
     )
     assert subprocess.run([sys.executable, "-c", program], check=False, stdout=subprocess.DEVNULL).returncode == 0
+
+
+def test_a_budget_that_fits() -> None:
+    done = tvm_pex("plan", "--json", "--ram", "12KiB", OWN)
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["arena_bytes"] <= 12 * 1024
+
+
+def test_a_budget_that_nothing_fits(tmp_path: Path) -> None:
+    done = tvm_pex("compile", "--ram", "9k", OWN, "-o", tmp_path / "out.tar")
+    assert done.returncode == 3
+    assert done.stdout == ""
+    assert done.stderr.count("\n") == 1
+    least = json.loads(tvm_pex("plan", "--json", OWN).stdout)["arena_bytes"]
+    assert f"needs at least {least} bytes" in done.stderr
+    assert "conv0" in done.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_bytes_as_users_write_them() -> None:
+    for text, count in (("65536", 65536), ("64k", 65536), ("64K", 65536), ("256KiB", 262144), ("1m", 1 << 20)):
+        assert parse_bytes(text) == count
+    assert parse_bytes("1MiB") == 1 << 20
+    for text in ("", "0", "-1", "1.5k", "k", "64kb", "64 x", "1e6"):
+        with pytest.raises(BadInput, match="--ram"):
+            parse_bytes(text)
+
+
+def test_a_budget_that_is_no_number_is_one_line() -> None:
+    done = tvm_pex("plan", "--ram", "64q", OWN)
+    assert done.returncode == 2
+    assert done.stderr.count("\n") == 1

@@ -1,7 +1,7 @@
 """The command ``tvm-pex``: plan, compile, verify.
 
-Exit status: 0 done; 1 ``verify`` found a difference; 2 bad input, with one line on standard error that says
-what is wrong.
+Exit status: 0 done; 1 ``verify`` found a difference; 2 bad input; 3 nothing fits the budget of ``--ram``. For 2 and 3
+one line on standard error says what is wrong.
 TVM is imported when a command needs it, so that ``--help`` and ``--version`` do not.
 """
 
@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import re
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -40,6 +41,24 @@ class BadInput(click.ClickException):
         click.echo(f"tvm-pex: {' '.join(self.message.split())}", file=file, err=True)
 
 
+class NothingFits(BadInput):
+    """Ends the command with one line on standard error and exit status 3."""
+
+    exit_code = 3
+
+
+_UNITS = {"": 1, "k": 1024, "kib": 1024, "m": 1024**2, "mib": 1024**2}
+
+
+def parse_bytes(text: str) -> int:
+    """A number of bytes: 65536, 64k, 64KiB, 1m, 1MiB; raises BadInput for anything else, and for none."""
+    match = re.fullmatch(r"([0-9]+) ?([a-z]*)", text.strip().lower())
+    count = int(match[1]) * _UNITS.get(match[2], 0) if match else 0
+    if count <= 0:
+        raise BadInput(f"--ram {text}: give a number of bytes, as 65536, 64k, 256KiB or 1m")
+    return count
+
+
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="tvm-pex", message="%(prog)s %(version)s")
 def main() -> None:
@@ -65,6 +84,12 @@ def _options(command: Command) -> Command:
             is_flag=True,
             help="Leave the quantisation of float inputs and outputs to the caller; the header has scales.",
         ),
+        click.option(
+            "--ram",
+            metavar="BYTES",
+            callback=lambda _context, _option, text: None if text is None else parse_bytes(text),
+            help="Take the fastest schedule whose arena fits, as 65536, 64k or 256KiB, not the one of least memory.",
+        ),
         click.argument("model", type=click.Path(path_type=Path), metavar="MODEL.tflite"),
     ):
         command = decorate(command)
@@ -73,17 +98,31 @@ def _options(command: Command) -> Command:
 
 @main.command()
 @_options
-def plan(model: Path, axes: str, overwrite_input: bool, quantized_io: bool, as_json: bool) -> None:
+@click.option(
+    "--plot",
+    type=click.Path(path_type=Path),
+    metavar="FILE.svg",
+    help="Draw the arena over time, layer by layer and as planned.",
+)
+def plan(
+    model: Path, axes: str, overwrite_input: bool, quantized_io: bool, ram: int | None, as_json: bool, plot: Path | None
+) -> None:
     """Show what runs together, the peak of each segment, and the arena.
 
     \b
     Examples:
       tvm-pex plan model.tflite
       tvm-pex plan --overwrite-input model.tflite
+      tvm-pex plan --ram 64k model.tflite
+      tvm-pex plan --plot arena.svg model.tflite
       tvm-pex plan --json model.tflite | jq .arena_bytes
     """
+    if plot:
+        _check_output(plot, "--plot")
     with _progress() as step:
-        _, compiled = _compile(model, axes, overwrite_input, quantized_io, step)
+        _, compiled = _compile(model, axes, overwrite_input, quantized_io, ram, step)
+    if plot:
+        _write(plot, _drawing(compiled))
     if as_json:
         _print_json(compiled.report)
         return
@@ -97,7 +136,9 @@ def plan(model: Path, axes: str, overwrite_input: bool, quantized_io: bool, as_j
 @click.option(
     "-o", "--output", type=click.Path(path_type=Path), required=True, metavar="OUT.tar", help="The file to write."
 )
-def compile_(model: Path, axes: str, overwrite_input: bool, quantized_io: bool, as_json: bool, output: Path) -> None:
+def compile_(
+    model: Path, axes: str, overwrite_input: bool, quantized_io: bool, ram: int | None, as_json: bool, output: Path
+) -> None:
     """Write C sources, headers and metadata into a .tar file.
 
     \b
@@ -106,9 +147,9 @@ def compile_(model: Path, axes: str, overwrite_input: bool, quantized_io: bool, 
       tvm-pex compile --overwrite-input model.tflite -o model.tar
       tar -xf model.tar && cc -c -Iruntime/include -Icodegen/host/include codegen/host/src/*.c
     """
-    _check_output(output)
+    _check_output(output, "-o")
     with _progress() as step:
-        loaded, compiled = _compile(model, axes, overwrite_input, quantized_io, step)
+        loaded, compiled = _compile(model, axes, overwrite_input, quantized_io, ram, step)
     from tvm_pex.microtvm.archive import metadata, write_archive
 
     try:
@@ -131,6 +172,7 @@ def verify(
     axes: str,
     overwrite_input: bool,
     quantized_io: bool,
+    ram: int | None,
     as_json: bool,
     inputs: int,
     seed: int,
@@ -150,7 +192,7 @@ def verify(
       tvm-pex verify --json model.tflite | jq .exact
     """
     with _progress() as step:
-        loaded, compiled = _compile(model, axes, overwrite_input, quantized_io, step)
+        loaded, compiled = _compile(model, axes, overwrite_input, quantized_io, ram, step)
         from tvm_pex import verify as verification
         from tvm_pex.host_run import HostError, NoCompilerError
 
@@ -184,7 +226,7 @@ def _progress() -> Iterator[Step]:
 
 
 def _compile(
-    path: Path, axes: str, overwrite_input: bool, quantized_io: bool, step: Step
+    path: Path, axes: str, overwrite_input: bool, quantized_io: bool, ram: int | None, step: Step
 ) -> tuple[Model, CompiledModel]:
     """Load and compile. What is wrong with the input becomes BadInput; all else is a bug and keeps its traceback."""
     step("loading TVM", None, None)
@@ -194,25 +236,52 @@ def _compile(
         raise BadInput(str(error)) from None
     from tvm_pex.aot import AotError
     from tvm_pex.compiler import PlanOptions, compile_model
+    from tvm_pex.search import OverBudget
     from tvm_pex.tflite_model import ModelError, load_model
 
     _tvm.silence()
     step(f"reading {path.name}", None, None)
     try:
         model = load_model(path)
-        options = PlanOptions(axes=AXES[axes], overwrite_input=overwrite_input, quantized_io=quantized_io)
+        options = PlanOptions(AXES[axes], overwrite_input, quantized_io, ram)
         compiled = compile_model(model, options, lambda done, total: step("finding the schedule", done, total))
         return compiled.model, compiled
     except ModelError as error:
         raise BadInput(str(error)) from None
     except AotError as error:
         raise BadInput(f"{path}: {error}") from None
+    except OverBudget as error:
+        least, operators = error.least_bytes, " ".join(error.operators)
+        message = f"{path}: needs at least {least} bytes of RAM, not {ram}; most while {operators} run"
+        raise NothingFits(message) from None
 
 
-def _check_output(path: Path) -> None:
+def _drawing(compiled: CompiledModel) -> str:
+    from tvm_pex.arena_plot import Panel, arena_svg
+    from tvm_pex.layers import layer_problem
+    from tvm_pex.memory_planner import plan_memory
+
+    before, name = layer_problem(compiled.graph), compiled.report["model"]
+    panels = (
+        Panel("Layer by layer", "steps: operators", before, plan_memory(before)),
+        Panel("tvm_pex", "steps: moments of the loops", compiled.memory.problem, compiled.memory.plan),
+    )
+    return arena_svg(f"Arena of {name}", panels)
+
+
+def _write(path: Path, text: str) -> None:
+    from tvm_pex.files import write_whole
+
+    try:
+        write_whole(path, text.encode())
+    except OSError as error:
+        raise BadInput(f"{path}: cannot be written: {error.strerror}") from None
+
+
+def _check_output(path: Path, option: str) -> None:
     """Say before the long work what would fail after it."""
     if path.is_dir():
-        raise BadInput(f"{path}: is a directory; -o takes the name of a file")
+        raise BadInput(f"{path}: is a directory; {option} takes the name of a file")
     if not path.parent.is_dir():
         raise BadInput(f"{path}: the folder {path.parent} does not exist")
 

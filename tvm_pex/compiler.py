@@ -11,26 +11,33 @@ from dataclasses import dataclass
 from typing import Any
 
 from tvm_pex.aot import CBuild, build_c
+from tvm_pex.cost import schedule_instructions
 from tvm_pex.graph import Convolution, Graph, Operator
+from tvm_pex.layers import layer_bytes, lower_bound
 from tvm_pex.lifetimes import layer_by_layer_bytes
 from tvm_pex.quantized_io import leave_quantisation
 from tvm_pex.relay_pass import Partition, partition
 from tvm_pex.schedule import Stage, check_once
-from tvm_pex.search import ALL_AXES, Progress
+from tvm_pex.search import ALL_AXES, OverBudget, Progress
 from tvm_pex.tflite_model import Model
 from tvm_pex.usmp import ALGORITHM, ModelMemory, ModelPlan, Span
+
+_ATTEMPTS = 4  # at schedules that leave enough to what runs beside them
 
 
 @dataclass(frozen=True)
 class PlanOptions:
-    """What a user may choose: ``axes`` as for PexPartition; ``overwrite_input`` lets the plan reuse dead input rows.
+    """What a user may choose.
 
-    ``quantized_io`` leaves the quantisation of float inputs and outputs to the caller.
+    ``axes`` as for PexPartition; ``overwrite_input`` lets the plan reuse dead input rows; ``quantized_io`` leaves the
+    quantisation of float inputs and outputs to the caller; ``ram`` is a budget in bytes, within which the fastest
+    schedule is taken, instead of the one of least memory.
     """
 
     axes: tuple[str, ...] = ALL_AXES
     overwrite_input: bool = False
     quantized_io: bool = False
+    ram: int | None = None
 
 
 @dataclass(frozen=True)
@@ -49,16 +56,41 @@ class CompiledModel:
     memory: ModelPlan
     report: dict[str, Any]
     model: Model
+    graph: Graph
 
 
 def compile_model(
     model: Model, options: PlanOptions = PlanOptions(), progress: Progress | None = None
 ) -> CompiledModel:
-    """Finds the schedule, plans every byte and generates the C. Deterministic."""
+    """Finds the schedule, plans every byte and generates the C. Deterministic.
+
+    Raises OverBudget, with the least arena and the operators that need it, if nothing fits ``options.ram``. A region
+    does not know what stock operators and other regions need beside it: where that is too much, it has to do with less.
+    """
     started = time.perf_counter()
     if options.quantized_io:
         model = leave_quantisation(model)
-    cut = partition(model.mod, options.axes, options.overwrite_input, progress)
+    budget = options.ram
+    for _ in range(_ATTEMPTS if budget is not None else 0):
+        assert budget is not None and options.ram is not None
+        try:
+            compiled = _compiled(model, options, budget, progress, started)
+        except OverBudget:
+            break
+        if compiled.arena_bytes <= options.ram:
+            return compiled
+        budget -= compiled.arena_bytes - options.ram
+    least = _compiled(model, options, None, progress, started)
+    if options.ram is not None and least.arena_bytes > options.ram:
+        highest = max(least.report["segments"], key=lambda segment: segment["peak_bytes"])
+        raise OverBudget(options.ram, least.arena_bytes, highest["operators"])
+    return least
+
+
+def _compiled(
+    model: Model, options: PlanOptions, budget: int | None, progress: Progress | None, started: float
+) -> CompiledModel:
+    cut = partition(model.mod, options.axes, options.overwrite_input, progress, budget)
     for graph, schedule in cut.regions:
         check_once(graph, schedule)
     watcher = ModelMemory(options.overwrite_input)
@@ -70,7 +102,7 @@ def compile_model(
     outputs = _offsets(build.outputs, memory.outputs, memory)
     seconds = time.perf_counter() - started
     report = _report(model, cut, memory, inputs | outputs, seconds)
-    return CompiledModel(build, memory.plan.peak, inputs, outputs, memory, report, model)
+    return CompiledModel(build, memory.plan.peak, inputs, outputs, memory, report, model, cut.reading.graph)
 
 
 def _offsets(ports: Any, names: tuple[str | None, ...], memory: ModelPlan) -> dict[str, int]:
@@ -98,20 +130,25 @@ def _stage_macs(graph: Graph, op: Operator, stage: Stage) -> int:
 
 def _report(model: Model, cut: Partition, memory: ModelPlan, ports: dict[str, int], seconds: float) -> dict[str, Any]:
     sizes = {buffer.name: buffer.bytes for buffer in memory.problem.buffers}
-    io = sum(sizes[name] for name in (*memory.inputs, *memory.outputs) if name is not None)
+    input_bytes = sum(sizes[name] for name in memory.inputs if name is not None)
+    output_bytes = sum(sizes[name] for name in memory.outputs if name is not None)
     return {
         "model": model.name,
-        "input_bytes": sum(sizes[name] for name in memory.inputs if name is not None),
-        "output_bytes": sum(sizes[name] for name in memory.outputs if name is not None),
+        "input_bytes": input_bytes,
+        "output_bytes": output_bytes,
         "layer_by_layer_bytes": model.layer_by_layer_bytes or layer_by_layer_bytes(cut.reading.graph),
         "arena_bytes": memory.plan.peak,
-        "arena_without_io_bytes": memory.plan.peak - io,
-        "lower_bound_bytes": memory.plan.lower_bound,
+        "arena_without_io_bytes": memory.plan.peak - input_bytes - output_bytes,
+        "lower_bound_bytes": max(
+            input_bytes, output_bytes, *(lower_bound(graph, cut.kept) for graph, _ in cut.regions)
+        ),
         "macs": cut.reading.graph.macs(),
         "executed_macs": executed_macs(cut),
+        "instructions": sum(schedule_instructions(graph, schedule) for graph, schedule in cut.regions),
         "segments": [
             {"operators": list(s.operators), "axes": list(s.axes), "peak_bytes": _top(memory, s)} for s in memory.spans
         ],
+        "operators": _operators(cut, memory),
         "buffers": [
             {"name": b.name, "bytes": b.bytes, "offset": memory.plan.offsets[b.name], "first": b.first, "last": b.last}
             for b in sorted(memory.problem.buffers, key=lambda b: (b.first, memory.plan.offsets[b.name], b.name))
@@ -120,6 +157,13 @@ def _report(model: Model, cut: Partition, memory: ModelPlan, ports: dict[str, in
         "undefined_shift_channels": cut.reading.undefined_shift_channels,
         "planning_seconds": round(seconds, 3),
     }
+
+
+def _operators(cut: Partition, memory: ModelPlan) -> list[dict[str, Any]]:
+    """Memory in use while each operator runs: layer by layer, and in the arena, with what runs interleaved."""
+    before = layer_bytes(cut.reading.graph)
+    after = {name: _top(memory, span) for span in memory.spans for name in span.operators}
+    return [{"operator": name, "layer_bytes": before[name], "arena_bytes": after[name]} for name in before]
 
 
 def _top(memory: ModelPlan, span: Span) -> int:

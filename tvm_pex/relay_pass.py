@@ -31,11 +31,15 @@ from tvm_pex.search import ALL_AXES, Progress, find_schedule
 
 @dataclass(frozen=True)
 class Partition:
-    """A rewritten module, with the regions that were cut out of it and what was left stock."""
+    """A rewritten module, with the regions that were cut out of it and what was left stock.
+
+    ``kept`` are the tensors of model inputs that may not be overwritten.
+    """
 
     mod: Any
     regions: tuple[tuple[Graph, Schedule], ...]
     reading: Reading
+    kept: frozenset[str] = frozenset()
 
 
 @tvm.transform.module_pass(opt_level=0, name="PexPartition")
@@ -43,26 +47,36 @@ class PexPartition:
     """Cuts chains that can run by slices out of ``main`` and gives each region its schedule of least memory.
 
     ``axes`` are any of "rows", "pixels" (only with rows) and "channels". After a run, ``refused`` lists the operators
-    that stay stock, with reasons. With ``overwrite_input`` schedules may count on the model input's dead rows.
+    that stay stock, with reasons. With ``overwrite_input`` schedules may count on the model input's dead rows. With
+    ``ram`` each region gets its fastest schedule of at most that many bytes; search.OverBudget is raised if none fits.
     """
 
     def __init__(
-        self, axes: Sequence[str] = ALL_AXES, overwrite_input: bool = False, progress: Progress | None = None
+        self,
+        axes: Sequence[str] = ALL_AXES,
+        overwrite_input: bool = False,
+        progress: Progress | None = None,
+        ram: int | None = None,
     ) -> None:
         self.axes = tuple(axes)
         self.overwrite_input = overwrite_input
         self.progress = progress
+        self.ram = ram
         self.refused: tuple[Refusal, ...] = ()
 
     def transform_module(self, mod: Any, ctx: Any) -> Any:
         """Called by TVM. Functions other than ``main`` are left alone."""
-        result = partition(mod, self.axes, self.overwrite_input, self.progress)
+        result = partition(mod, self.axes, self.overwrite_input, self.progress, self.ram)
         self.refused = result.reading.refused
         return result.mod
 
 
 def partition(
-    mod: Any, axes: Sequence[str] = ALL_AXES, overwrite_input: bool = False, progress: Progress | None = None
+    mod: Any,
+    axes: Sequence[str] = ALL_AXES,
+    overwrite_input: bool = False,
+    progress: Progress | None = None,
+    ram: int | None = None,
 ) -> Partition:
     """What PexPartition does, with everything it found out."""
     mod = drop_transposes(relay.transform.InferType()(mod))
@@ -70,15 +84,15 @@ def partition(
     variables = [name for name, expr in reading.expressions.items() if isinstance(expr, relay.Var)]
     kept = frozenset() if overwrite_input else frozenset(variables)
     regions = [
-        _Region(graph, find_schedule(graph, axes=axes, kept=kept, progress=progress))
+        _Region(graph, find_schedule(graph, axes=axes, kept=kept, budget=ram, progress=progress))
         for graph in split_regions(reading)
     ]
     if not regions:
-        return Partition(mod, (), reading)
+        return Partition(mod, (), reading, kept)
     main = _Rewriter(reading, regions).main(mod["main"])
     rewritten = tvm.IRModule({**dict(mod.functions.items()), mod.get_global_var("main"): main}, mod.type_definitions)
     rewritten = relay.transform.InferType()(rewritten)
-    return Partition(rewritten, tuple((r.graph, r.schedule) for r in regions), reading)
+    return Partition(rewritten, tuple((r.graph, r.schedule) for r in regions), reading, kept)
 
 
 @dataclass

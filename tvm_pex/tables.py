@@ -25,6 +25,12 @@ def show_plan(report: dict[str, Any], arena_map: str) -> None:
         axes = ", ".join(segment["axes"]) or "whole tensors"
         segments.add_row(" ".join(segment["operators"]), axes, f"{segment['peak_bytes']:,}")
     console.print(segments)
+    operators = Table("operator", title="Bytes in use while it runs", title_justify="left")
+    operators.add_column("layer by layer", justify="right")
+    operators.add_column("arena", justify="right")
+    for operator in report["operators"]:
+        operators.add_row(operator["operator"], f"{operator['layer_bytes']:,}", f"{operator['arena_bytes']:,}")
+    console.print(operators)
     if report["refused"]:
         refused = Table("operator", "reason", title="Left to stock TVM", title_justify="left")
         for refusal in report["refused"]:
@@ -71,9 +77,11 @@ def _memory(report: dict[str, Any]) -> Table:
     table.add_row("layer by layer", f"{before:,}")
     table.add_row(f"arena ({before / after:.1f} times less)" if after else "arena", f"{after:,}")
     table.add_row("arena without input and output", f"{report['arena_without_io_bytes']:,}")
+    table.add_row("no schedule needs less than", f"{report['lower_bound_bytes']:,}")
     table.add_section()
     table.add_row("multiply-accumulates", f"{report['macs']:,}")
     table.add_row("multiply-accumulates executed", f"{report['executed_macs']:,}")
+    table.add_row("instructions, by the model that --ram goes by", f"{report['instructions']:,}")
     return table
 
 

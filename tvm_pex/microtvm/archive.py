@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import json
-import os
 import tarfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -15,6 +14,7 @@ import numpy as np
 
 from tvm_pex.aot import ARENA_ALIGNMENT, HEADERS, MODULE, CPort
 from tvm_pex.compiler import CompiledModel
+from tvm_pex.files import write_whole
 from tvm_pex.tflite_model import Model, Port
 
 FORMAT_VERSION = 7
@@ -24,12 +24,7 @@ _CPU = 1  # kDLCPU
 
 def write_archive(model: Model, compiled: CompiledModel, path: Path) -> None:
     """Write the archive to ``path`` as a whole or not at all. Raises OSError."""
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    try:
-        partial.write_bytes(archive(model, compiled))
-        os.replace(partial, path)
-    finally:
-        partial.unlink(missing_ok=True)
+    write_whole(path, archive(model, compiled))
 
 
 def archive(model: Model, compiled: CompiledModel) -> bytes:

@@ -1,0 +1,103 @@
+"""Budgets on random graphs: what is chosen fits, more memory is never slower, and too little is said so."""
+
+from __future__ import annotations
+
+import pytest
+from random_graphs import GraphMaker, random_graph
+
+from tvm_pex.cost import operator_instructions, schedule_instructions, segment_instructions
+from tvm_pex.graph import Graph
+from tvm_pex.lifetimes import memory_problem
+from tvm_pex.memory_planner import plan_memory
+from tvm_pex.schedule import Schedule, Unschedulable, check_once, make_segment
+from tvm_pex.search import OverBudget, find_front, find_schedule
+
+GRAPHS = range(3000, 3030)
+
+
+def peak_of(graph: Graph, schedule: Schedule) -> int:
+    return plan_memory(memory_problem(graph, schedule, kept=frozenset(graph.inputs)), effort=300).peak
+
+
+def found(graph: Graph, budget: int | None) -> tuple[int, int]:
+    """(peak, instructions) of what the search gives."""
+    schedule = find_schedule(graph, kept=frozenset(graph.inputs), budget=budget)
+    check_once(graph, schedule)
+    return peak_of(graph, schedule), schedule_instructions(graph, schedule)
+
+
+def layers(graph: Graph) -> Schedule:
+    return Schedule(tuple(make_segment(graph, [op], ("rows", "pixels")) for op in graph.operators))
+
+
+@pytest.mark.parametrize("seed", GRAPHS)
+def test_a_budget_is_kept_and_more_memory_is_never_slower(seed: int) -> None:
+    graph = random_graph(seed)
+    least, slowest = found(graph, None)
+    whole = peak_of(graph, layers(graph))
+    before = None
+    for budget in sorted({least, *(least + part * (whole - least) // 5 for part in range(6)), 2 * whole}):
+        peak, instructions = found(graph, budget)
+        assert peak <= budget
+        assert instructions <= slowest
+        assert before is None or instructions <= before
+        before = instructions
+    assert before == schedule_instructions(graph, layers(graph))
+
+
+@pytest.mark.parametrize("seed", GRAPHS)
+def test_what_cannot_fit_is_told_the_least(seed: int) -> None:
+    graph = random_graph(seed)
+    least, _ = found(graph, None)
+    with pytest.raises(OverBudget) as error:
+        found(graph, least - 1)
+    assert error.value.least_bytes == least
+    assert {op.name for op in graph.operators} >= set(error.value.operators) != set()
+    assert found(graph, error.value.least_bytes)[0] <= least
+
+
+@pytest.mark.parametrize("seed", GRAPHS)
+def test_the_front_is_what_falling_budgets_give(seed: int) -> None:
+    graph = random_graph(seed)
+    front = find_front(graph, kept=frozenset(graph.inputs))
+    assert [c.arena_bytes for c in front] == sorted({c.arena_bytes for c in front}, reverse=True)
+    assert [c.instructions for c in front] == sorted({c.instructions for c in front})
+    assert front[-1].arena_bytes == found(graph, None)[0]
+    for choice in front:
+        assert choice.arena_bytes == peak_of(graph, choice.schedule)
+        assert choice.instructions == schedule_instructions(graph, choice.schedule)
+        assert found(graph, choice.arena_bytes)[1] == choice.instructions
+
+
+def test_no_segment_is_cheaper_than_its_operators_alone() -> None:
+    dearer = 0
+    for seed in GRAPHS:
+        graph = random_graph(seed)
+        for start in range(len(graph.operators)):
+            for stop in range(start + 1, len(graph.operators) + 1):
+                operators = graph.operators[start:stop]
+                alone = sum(operator_instructions(graph, op) for op in operators)
+                for axes in ((), ("rows",), ("rows", "pixels")):
+                    try:
+                        together = segment_instructions(graph, make_segment(graph, operators, axes))
+                    except Unschedulable:
+                        continue
+                    assert together == alone if len(operators) == 1 else together > alone
+                    dearer += together > alone
+    assert dearer > 100
+
+
+def test_instructions_of_one_convolution() -> None:
+    maker = GraphMaker()
+    maker.convolution(maker.source("x", (2, 3, 4)), 5)
+    graph = maker.graph()
+    pixels, results, macs = 6, 30, 120
+    assert operator_instructions(graph, graph.operators[0]) == pixels * 12 + results * (6 + 8 + 20) + macs * 5
+
+
+def test_slices_of_channels_repeat_work() -> None:
+    maker = GraphMaker()
+    maker.convolution(maker.convolution(maker.source("x", (4, 4, 2)), 8), 2)
+    graph = maker.graph()
+    prices = [segment_instructions(graph, make_segment(graph, graph.operators, (), tile)) for tile in (4, 2, 1)]
+    assert sorted(set(prices)) == prices

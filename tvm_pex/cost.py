@@ -1,0 +1,101 @@
+"""The price of a schedule: instructions that it executes, by a small model of the kernels. Pure integers, no TVM.
+
+The price of a segment is ``operator_instructions`` of each operator, as if it ran alone on whole tensors, plus what
+running them together costs (``overhead``), which is never negative: layer by layer is the cheapest schedule. The
+constants count instructions of a Thumb-2 core for the C that TVM makes of ``tvm_pex.kernels``. They rank schedules;
+they do not predict a time.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from tvm_pex.graph import Add, Convolution, Graph, Operator, Pool
+from tvm_pex.schedule import Schedule, Segment, Stage
+
+PIXEL = 12  # the loop over pixels, and the address of the result
+CHANNEL = 6  # the loop over channels, bias or neutral element, the store of one result
+TAP = 8  # one window position for one channel: its loop, its addresses
+MAC = 5  # two loads, a multiply-accumulate, the innermost loop
+POOL_TAP = 2  # one load and one sum or comparison
+REQUANTISE = 20  # a 64-bit product, its rounding shift, the zero point, the clip
+DIVIDE = 6  # of an average
+COPY = 2  # a load and a store
+GUARD = 8  # is the operator due at this moment? compare the row, compare the pixel, branch
+STRIDED = 6  # the same with a stride: a remainder and a quotient for each axis
+RING = 4  # one remainder: quotient, product, difference, and the divisor
+SUMS = 4  # a running sum: its address, its load and its store, is it the first or the last?
+
+
+def schedule_instructions(graph: Graph, schedule: Schedule) -> int:
+    """Instructions of one inference of the operators of ``graph``."""
+    return sum(segment_instructions(graph, segment) for segment in schedule.segments)
+
+
+def segment_instructions(graph: Graph, segment: Segment) -> int:
+    """Instructions of one run of ``segment``."""
+    operators = {op.name: op for op in graph.operators}
+    members = [operators[name] for name in segment.operators]
+    return sum(operator_instructions(graph, op) for op in members) + overhead(graph, members, segment)
+
+
+def operator_instructions(graph: Graph, op: Operator) -> int:
+    """Instructions of one operator alone, on whole tensors. Windows count in full, also over padding."""
+    height, width, channels = graph.tensors[op.output].shape
+    results = height * width * channels
+    instructions = height * width * PIXEL + results * CHANNEL
+    if isinstance(op, Convolution):
+        taps = math.prod(op.window.kernel)
+        return instructions + results * (taps * TAP + REQUANTISE) + op.macs((height, width, channels)) * MAC
+    if isinstance(op, Pool):
+        each = math.prod(op.window.kernel) * (TAP + POOL_TAP) + (0 if op.maximum else DIVIDE)
+        return instructions + results * (each + (REQUANTISE if op.rescale else 0))
+    if isinstance(op, Add):
+        return instructions + results * sum(REQUANTISE if r.shift else COPY for r in op.rescales)
+    return instructions + results * COPY
+
+
+def overhead(graph: Graph, operators: Sequence[Operator], segment: Segment) -> int:
+    """What ``operators`` cost more in ``segment`` than each alone.
+
+    1. Every stage asks at every moment whether it is due, once for each slice of channels.
+    2. Reading and writing a ring wraps around: a remainder for each pixel made, and for each tap of a window.
+    3. A slice of channels repeats the loops over pixels and, where it closes, those over windows; its sums are loaded
+       and stored once more with each slice.
+    4. A reduction over pixels that come one by one loads and stores a running sum for each.
+    """
+    if len(operators) == 1 and not segment.tile:
+        return 0
+    slices = _slices(graph, operators, segment)
+    wraps = {ring.tensor: RING for ring in segment.rings if _wraps(graph, ring.tensor, ring.pixels)}
+    made = {op.output for op in operators}
+    total = 0
+    for op, stage in zip(operators, segment.stages, strict=True):
+        total += slices * segment.extent[0] * segment.extent[1] * _guard(stage)
+        height, width, channels = graph.tensors[op.output].shape
+        pixels, results = height * width, height * width * channels
+        taps = 1 if stage.reduction else math.prod(op.window.kernel)
+        reads = math.prod(stage.domain) * channels * taps
+        total += slices * pixels * wraps.get(op.output, 0)
+        total += reads * sum(wraps.get(name, 0) for name in op.inputs)
+        total += (slices - 1) * pixels * PIXEL
+        if stage.reduction:
+            total += math.prod(stage.domain) * (PIXEL + channels * SUMS)
+        if slices > 1 and isinstance(op, Convolution) and op.groups == 1 and op.inputs[0] in made:
+            total += slices * results * SUMS + (slices - 1) * (reads * TAP + results * CHANNEL)
+    return total
+
+
+def _slices(graph: Graph, operators: Sequence[Operator], segment: Segment) -> int:
+    return graph.tensors[operators[0].output].shape[2] // segment.tile if segment.tile else 1
+
+
+def _guard(stage: Stage) -> int:
+    return GUARD + sum(STRIDED for stride in stage.stride if stride > 1)
+
+
+def _wraps(graph: Graph, tensor: str, pixels: int) -> bool:
+    """True unless the ring holds the whole tensor or a single pixel, whose place is known."""
+    height, width, _ = graph.tensors[tensor].shape
+    return 1 < pixels < height * width

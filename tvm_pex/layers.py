@@ -1,0 +1,78 @@
+"""What a graph needs layer by layer, each operator on whole tensors, and what no schedule can do without. Pure.
+
+A *lower bound* holds for every schedule that computes nothing twice, whatever its cuts, axes and tiles. It is low where
+much has to be kept beside an operator, and tight where the model's input is the largest of what has to be kept.
+"""
+
+from __future__ import annotations
+
+from tvm_pex.graph import Convolution, Graph, Operator
+from tvm_pex.memory_planner import Buffer, Problem
+from tvm_pex.rings import Reader, ring_pixels
+
+
+def layer_problem(graph: Graph) -> Problem:
+    """Whole tensors, a step for each operator: inputs live to their last reader, outputs to the end, none in place.
+
+    Inputs that nothing reads are left out.
+    """
+    end = max(len(graph.operators) - 1, 0)
+    first = dict.fromkeys(graph.inputs, 0) | {op.output: step for step, op in enumerate(graph.operators)}
+    last = dict(first)
+    for step, op in enumerate(graph.operators):
+        last.update(dict.fromkeys(op.inputs, step))
+    last.update(dict.fromkeys(graph.outputs, end))
+    read = {name for op in graph.operators for name in op.inputs} | {op.output for op in graph.operators}
+    used = [t for t in graph.tensors.values() if t.name in read or t.name in graph.outputs]
+    return Problem(tuple(Buffer(t.name, t.bytes, first[t.name], last[t.name]) for t in used))
+
+
+def layer_bytes(graph: Graph) -> dict[str, int]:
+    """Bytes alive while each operator runs, layer by layer."""
+    buffers = layer_problem(graph).buffers
+    return {
+        op.name: sum(b.bytes for b in buffers if b.first <= step <= b.last) for step, op in enumerate(graph.operators)
+    }
+
+
+def lower_bound(graph: Graph, kept: frozenset[str] = frozenset()) -> int:
+    """No schedule of ``graph`` without recompute has a lower peak. ``kept`` inputs are whole until they have been read.
+
+    1. The inputs are there together when it starts, the outputs when it ends.
+    2. An operator with a window holds the rows and pixels that pixels still to come will read.
+    3. Slices of channels make that smaller, but run over and over a tensor that stays whole meanwhile, and what sums
+       over them keeps an int32 for each of its results.
+    4. While a kept input is read for the last time, it is there beside the result's pixel, or its slice.
+    """
+    tensors = graph.tensors
+    ends = [sum(tensors[name].bytes for name in names) for names in (graph.inputs, graph.outputs)]
+    above: dict[str, int] = {name: tensors[name].bytes for name in graph.inputs}
+    for op in graph.operators:  # the smallest tensor that ``op.output`` is made of
+        above[op.output] = min(min(above[name], tensors[name].bytes) for name in op.inputs)
+    held = [_held(graph, op, above) for op in graph.operators]
+    beside = [
+        sum(tensors[name].bytes for name in set(op.inputs) & kept) + tensors[op.output].item_bytes
+        for op in graph.operators
+    ]
+    return max([*ends, *held, *beside], default=0)
+
+
+def _held(graph: Graph, op: Operator, above: dict[str, int]) -> int:
+    """Bytes that ``op`` needs of its first input, by pixels or by slices of channels."""
+    tensor, view = graph.tensors[op.inputs[0]], op.views[0]
+    if view != tensor.shape:
+        return 0
+    shape = graph.tensors[op.output].shape
+    if op.window.kernel == view[:2]:  # may take pixels as they come
+        return 0
+    use = [
+        (view[a], shape[a], op.window.kernel[a], op.window.stride[a], op.window.dilation[a], op.window.pad[a])
+        for a in (0, 1)
+    ]
+    wait = [min(op.window.reach(a) - op.window.pad[a], view[a] - 1) for a in (0, 1)]
+    reader: Reader = (op.window.stride, (wait[0], wait[1]), use[0], use[1])
+    pixels = ring_pixels((view[0], view[1]), (1, 1), (reader,))
+    sliced = pixels * tensor.item_bytes + above[tensor.name]
+    if isinstance(op, Convolution) and op.groups == 1:
+        sliced += 4 * shape[0] * shape[1] * shape[2]
+    return min(pixels * view[2] * tensor.item_bytes, sliced)
