@@ -6,11 +6,12 @@ import pytest
 from random_graphs import GraphMaker, random_graph
 
 from tvm_pex.cost import operator_instructions, schedule_instructions, segment_instructions
+from tvm_pex.front import together
 from tvm_pex.graph import Graph
 from tvm_pex.lifetimes import memory_problem
 from tvm_pex.memory_planner import plan_memory
 from tvm_pex.schedule import Schedule, Unschedulable, check_once, make_segment
-from tvm_pex.search import OverBudget, find_front, find_schedule
+from tvm_pex.search import Choice, OverBudget, find_front, find_schedule
 
 GRAPHS = range(3000, 3030)
 
@@ -67,6 +68,14 @@ def test_the_front_is_what_falling_budgets_give(seed: int) -> None:
         assert choice.arena_bytes == peak_of(graph, choice.schedule)
         assert choice.instructions == schedule_instructions(graph, choice.schedule)
         assert found(graph, choice.arena_bytes)[1] == choice.instructions
+
+
+def test_fronts_of_regions_that_follow_each_other() -> None:
+    empty = Schedule(())
+    first = (Choice(90, 5, empty), Choice(40, 9, empty))
+    second = (Choice(60, 2, empty), Choice(20, 3, empty))
+    assert [(p.arena_bytes, p.instructions) for p in together((first, second))] == [(90, 7), (60, 11), (40, 12)]
+    assert together(()) == ()
 
 
 def test_no_segment_is_cheaper_than_its_operators_alone() -> None:

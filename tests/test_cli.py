@@ -55,6 +55,18 @@ def test_plan_table() -> None:
     assert "Arena map" in done.stdout
 
 
+def test_plan_pareto(tmp_path: Path) -> None:
+    picture = tmp_path / "front.svg"
+    done = tvm_pex("plan", "--json", "--pareto", "--plot", picture, OWN)
+    assert done.returncode == 0, done.stderr
+    report = json.loads(done.stdout)
+    front = [(point["arena_bytes"], point["instructions"]) for point in report["pareto"]]
+    assert front == sorted(front, reverse=True)
+    assert [n for _, n in front] == sorted({n for _, n in front})
+    assert front[-1] == (report["arena_bytes"], report["instructions"])
+    assert len(ElementTree.parse(picture).findall("{http://www.w3.org/2000/svg}circle")) == len(front) > 1
+
+
 def test_plan_plot(tmp_path: Path) -> None:
     picture = tmp_path / "arena.svg"
     done = tvm_pex("plan", "--json", "--plot", picture, OWN)

@@ -104,8 +104,16 @@ def _options(command: Command) -> Command:
     metavar="FILE.svg",
     help="Draw the arena over time, layer by layer and as planned.",
 )
+@click.option("--pareto", is_flag=True, help="Show what less memory costs in instructions (also in the plot).")
 def plan(
-    model: Path, axes: str, overwrite_input: bool, quantized_io: bool, ram: int | None, as_json: bool, plot: Path | None
+    model: Path,
+    axes: str,
+    overwrite_input: bool,
+    quantized_io: bool,
+    ram: int | None,
+    as_json: bool,
+    plot: Path | None,
+    pareto: bool,
 ) -> None:
     """Show what runs together, the peak of each segment, and the arena.
 
@@ -115,12 +123,19 @@ def plan(
       tvm-pex plan --overwrite-input model.tflite
       tvm-pex plan --ram 64k model.tflite
       tvm-pex plan --plot arena.svg model.tflite
+      tvm-pex plan --pareto --json model.tflite | jq .pareto
       tvm-pex plan --json model.tflite | jq .arena_bytes
     """
     if plot:
         _check_output(plot, "--plot")
     with _progress() as step:
-        _, compiled = _compile(model, axes, overwrite_input, quantized_io, ram, step)
+        loaded, compiled = _compile(model, axes, overwrite_input, quantized_io, ram, step)
+        if pareto:
+            from tvm_pex.compiler import PlanOptions, memory_front
+
+            options = PlanOptions(AXES[axes], overwrite_input)  # what was loaded has its ports as asked for
+            front = memory_front(loaded, options, lambda done, total: step("falling budgets", done, total))
+            compiled.report["pareto"] = [dataclasses.asdict(point) for point in front]
     if plot:
         _write(plot, _drawing(compiled))
     if as_json:
@@ -266,7 +281,8 @@ def _drawing(compiled: CompiledModel) -> str:
         Panel("Layer by layer", "steps: operators", before, plan_memory(before)),
         Panel("tvm_pex", "steps: moments of the loops", compiled.memory.problem, compiled.memory.plan),
     )
-    return arena_svg(f"Arena of {name}", panels)
+    front = [(point["arena_bytes"], point["instructions"]) for point in compiled.report.get("pareto", ())]
+    return arena_svg(f"Arena of {name}", panels, front)
 
 
 def _write(path: Path, text: str) -> None:

@@ -12,13 +12,14 @@ from typing import Any
 
 from tvm_pex.aot import CBuild, build_c
 from tvm_pex.cost import schedule_instructions
+from tvm_pex.front import Point, together
 from tvm_pex.graph import Convolution, Graph, Operator
 from tvm_pex.layers import layer_bytes, lower_bound
 from tvm_pex.lifetimes import layer_by_layer_bytes
 from tvm_pex.quantized_io import leave_quantisation
-from tvm_pex.relay_pass import Partition, partition
+from tvm_pex.relay_pass import Partition, partition, read_module, split_regions
 from tvm_pex.schedule import Stage, check_once
-from tvm_pex.search import ALL_AXES, OverBudget, Progress
+from tvm_pex.search import ALL_AXES, OverBudget, Progress, find_front
 from tvm_pex.tflite_model import Model
 from tvm_pex.usmp import ALGORITHM, ModelMemory, ModelPlan, Span
 
@@ -85,6 +86,18 @@ def compile_model(
         highest = max(least.report["segments"], key=lambda segment: segment["peak_bytes"])
         raise OverBudget(options.ram, least.arena_bytes, highest["operators"])
     return least
+
+
+def memory_front(model: Model, options: PlanOptions, progress: Progress | None = None) -> tuple[Point, ...]:
+    """What less memory costs in instructions, from the fastest schedule down to the least memory.
+
+    Without the scratch of stock operators: nothing is built.
+    """
+    if options.quantized_io:
+        model = leave_quantisation(model)
+    _, reading, kept = read_module(model.mod, options.overwrite_input)
+    regions = split_regions(reading)
+    return together([find_front(graph, axes=options.axes, kept=kept, progress=progress) for graph in regions])
 
 
 def _compiled(

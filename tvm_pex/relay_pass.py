@@ -79,10 +79,7 @@ def partition(
     ram: int | None = None,
 ) -> Partition:
     """What PexPartition does, with everything it found out."""
-    mod = drop_transposes(relay.transform.InferType()(mod))
-    reading = read_function(mod["main"])
-    variables = [name for name, expr in reading.expressions.items() if isinstance(expr, relay.Var)]
-    kept = frozenset() if overwrite_input else frozenset(variables)
+    mod, reading, kept = read_module(mod, overwrite_input)
     regions = [
         _Region(graph, find_schedule(graph, axes=axes, kept=kept, budget=ram, progress=progress))
         for graph in split_regions(reading)
@@ -93,6 +90,14 @@ def partition(
     rewritten = tvm.IRModule({**dict(mod.functions.items()), mod.get_global_var("main"): main}, mod.type_definitions)
     rewritten = relay.transform.InferType()(rewritten)
     return Partition(rewritten, tuple((r.graph, r.schedule) for r in regions), reading, kept)
+
+
+def read_module(mod: Any, overwrite_input: bool) -> tuple[Any, Reading, frozenset[str]]:
+    """The module, typed and tidied, what Pex can run of ``main``, and the inputs that may not be overwritten."""
+    mod = drop_transposes(relay.transform.InferType()(mod))
+    reading = read_function(mod["main"])
+    variables = [name for name, expr in reading.expressions.items() if isinstance(expr, relay.Var)]
+    return mod, reading, frozenset() if overwrite_input else frozenset(variables)
 
 
 @dataclass

@@ -36,6 +36,12 @@ def show_plan(report: dict[str, Any], arena_map: str) -> None:
         for refusal in report["refused"]:
             refused.add_row(refusal["operator"], refusal["reason"])
         console.print(refused)
+    if "pareto" in report:
+        front = Table("arena, bytes", title="Memory and instructions, stock operators left out", title_justify="left")
+        front.add_column("instructions", justify="right")
+        for point in report["pareto"]:
+            front.add_row(f"{point['arena_bytes']:,}", f"{point['instructions']:,}")
+        console.print(front)
     console.print("Arena map: bytes downwards, time to the right")
     console.print(arena_map, soft_wrap=True)
 
