@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from tvm_pex.graph import Add, Convolution, Graph, Operator, Pad, Pair, Pool, Rescale, Shape, Tensor, Window
-from tvm_pex.schedule import Schedule, Segment, Unschedulable, make_segment, sliced_channels
+from tvm_pex.scheduling.schedule import Schedule, Segment, Unschedulable, make_segment, sliced_channels
 
 _PLAIN = Rescale(1, 0, 0, 0)
 _POINT = Window()

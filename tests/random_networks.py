@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tvm_pex._tvm import relay, tvm
-from tvm_pex.tflite_model import Model, Port
+from tvm_pex.frontend.tflite_model import Model, Port
 
 Array = npt.NDArray[Any]
 

@@ -1,4 +1,4 @@
-"""Runs a schedule moment by moment on sets of pixels, from the definitions in tvm_pex.schedule's docstring alone.
+"""Runs a schedule moment by moment on sets of pixels, as tvm_pex.scheduling.schedule's docstring defines it.
 
 No arithmetic: an event says which pixels an operator reads and which one it gives, in the order of the program.
 """
@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from tvm_pex.graph import Convolution, Graph, Operator, Pair, Pool
-from tvm_pex.schedule import Schedule, Segment, Stage
+from tvm_pex.scheduling.schedule import Schedule, Segment, Stage
 
 Pixel = tuple[int, int, int]  # row, column, slice of channels
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 import pytest
 from random_graphs import GraphMaker, random_graph
 
-from tvm_pex.cost import operator_instructions, schedule_instructions, segment_instructions
-from tvm_pex.front import together
 from tvm_pex.graph import Graph
-from tvm_pex.lifetimes import memory_problem
 from tvm_pex.memory_planner import plan_memory
-from tvm_pex.schedule import Schedule, Unschedulable, check_once, make_segment
-from tvm_pex.search import Choice, OverBudget, find_front, find_schedule
+from tvm_pex.scheduling.cost import operator_instructions, schedule_instructions, segment_instructions
+from tvm_pex.scheduling.front import together
+from tvm_pex.scheduling.lifetimes import memory_problem
+from tvm_pex.scheduling.schedule import Schedule, Unschedulable, check_once, make_segment
+from tvm_pex.scheduling.search import Choice, OverBudget, find_front, find_schedule
 
 GRAPHS = range(3000, 3030)
 

@@ -99,9 +99,10 @@ def test_compile_builds_without_tvm(tmp_path: Path) -> None:
     module = json.loads((tmp_path / "metadata.json").read_text())["modules"]["default"]
     assert module["model_name"] == "fashion_mnist"
     assert module["arena"]["bytes"] == module["memory"]["functions"]["main"][0]["workspace_size_bytes"]
-    assert f"TVMGEN_DEFAULT_ARENA_BYTES {module['arena']['bytes']}" in next(
-        (tmp_path / "codegen/host/include").glob("*_arena.h")
-    ).read_text()
+    assert (
+        f"TVMGEN_DEFAULT_ARENA_BYTES {module['arena']['bytes']}"
+        in next((tmp_path / "codegen/host/include").glob("*_arena.h")).read_text()
+    )
     sources = [str(path) for path in (tmp_path / "codegen/host/src").glob("*.c")]
     includes = [f"-I{tmp_path / folder}" for folder in ("codegen/host/include", "runtime/include")]
     subprocess.run(["gcc", "-std=c99", "-fsyntax-only", *includes, *sources], check=True)
@@ -148,8 +149,9 @@ def test_a_tvm_without_relay_is_refused_in_one_line(tmp_path: Path) -> None:
 
 def test_pure_layers_do_not_import_tvm() -> None:
     program = (
-        "import sys, tvm_pex, tvm_pex.graph, tvm_pex.schedule, tvm_pex.search, tvm_pex.memory_planner, "
-        "tvm_pex.plan_validator, tvm_pex.lifetimes; sys.exit('tvm' in sys.modules)"
+        "import sys, tvm_pex, tvm_pex.graph, tvm_pex.scheduling.schedule, tvm_pex.scheduling.search, "
+        "tvm_pex.memory_planner, tvm_pex.packing.validator, tvm_pex.scheduling.lifetimes; "
+        "sys.exit('tvm' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0
 

@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tvm_pex.aot import HEADERS, SOURCES, CBuild, CPort
-from tvm_pex.host_run import HostError, HostProgram, NoCompilerError, compile_host, run_host
+from tvm_pex.lowering.aot import HEADERS, SOURCES, CBuild, CPort
+from tvm_pex.verification.host_run import HostError, HostProgram, NoCompilerError, compile_host, run_host
 
 FILES = Path(__file__).parent / "host_run"
 ARENA_BYTES = 37  # not a multiple of any alignment
@@ -40,9 +40,7 @@ def test_many_runs_in_order(program: HostProgram) -> None:
 
 
 def test_ports_inside_the_arena(program: HostProgram) -> None:
-    run = run_host(
-        program, orders(0), arena_bytes=ARENA_BYTES, input_offsets={"x": 33}, output_offsets={"y": 0}
-    )
+    run = run_host(program, orders(0), arena_bytes=ARENA_BYTES, input_offsets={"x": 33}, output_offsets={"y": 0})
     assert run.guard_intact
     assert run.outputs["y"].tolist() == [[1, 11, 21, 31]]
 

@@ -7,11 +7,11 @@ from xml.etree import ElementTree
 import pytest
 from random_graphs import GraphMaker, random_graph
 
-from tvm_pex.arena_plot import Panel, arena_svg, ticks
-from tvm_pex.layers import layer_bytes, layer_problem, lower_bound
-from tvm_pex.lifetimes import layer_by_layer_bytes, memory_problem
 from tvm_pex.memory_planner import plan_memory
-from tvm_pex.search import find_schedule
+from tvm_pex.report.arena_plot import Panel, arena_svg, ticks
+from tvm_pex.scheduling.layers import layer_bytes, layer_problem, lower_bound
+from tvm_pex.scheduling.lifetimes import layer_by_layer_bytes, memory_problem
+from tvm_pex.scheduling.search import find_schedule
 
 SVG = "{http://www.w3.org/2000/svg}"
 

@@ -17,10 +17,10 @@ from random_graphs import GraphMaker, cut_at_random, random_graph
 from schedule_simulator import Event, events_of
 
 from tvm_pex.graph import Graph, Window
-from tvm_pex.lifetimes import layer_by_layer_bytes, memory_problem, sums_name
 from tvm_pex.memory_planner import Buffer, Problem, plan_memory
-from tvm_pex.plan_validator import fault_of
-from tvm_pex.schedule import Ring, Schedule, make_segment
+from tvm_pex.packing.validator import fault_of
+from tvm_pex.scheduling.lifetimes import layer_by_layer_bytes, memory_problem, sums_name
+from tvm_pex.scheduling.schedule import Ring, Schedule, make_segment
 
 GRAPHS = 600
 NONE: frozenset[str] = frozenset()  # no input is kept: all may be overwritten

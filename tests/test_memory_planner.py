@@ -11,9 +11,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tvm_pex.arena_map import arena_map
 from tvm_pex.memory_planner import Buffer, Plan, Problem, peak_of, plan_memory
-from tvm_pex.plan_validator import fault_of
+from tvm_pex.packing.validator import fault_of
+from tvm_pex.report.arena_map import arena_map
 
 # Literal problems ----------------------------------------------------------------------------------------------------
 

@@ -8,9 +8,9 @@ import pytest
 from model_files import OWN, shared_model
 
 from tvm_pex.compiler import PlanOptions, compile_model
-from tvm_pex.plan_validator import fault_of
-from tvm_pex.tflite_model import load_model
-from tvm_pex.verify import verify
+from tvm_pex.frontend.tflite_model import load_model
+from tvm_pex.packing.validator import fault_of
+from tvm_pex.verification.verify import verify
 
 # Arena bytes with the input kept and with the input overwritten; a change that raises one of them is a step back.
 REACHED = {

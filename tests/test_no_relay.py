@@ -35,6 +35,9 @@ def test_pass(tmp_path: Path) -> None:
 
 
 def test_pure_layers(tmp_path: Path) -> None:
-    modules = "tvm_pex.graph, tvm_pex.schedule, tvm_pex.search, tvm_pex.lifetimes, tvm_pex.memory_planner"
+    modules = (
+        "tvm_pex.graph, tvm_pex.scheduling.schedule, tvm_pex.scheduling.search, "
+        "tvm_pex.scheduling.lifetimes, tvm_pex.memory_planner"
+    )
     done = python(tmp_path, "-c", f"import sys, {modules}; print('tvm' in sys.modules)")
     assert done.stdout.strip() == "False", done.stderr

@@ -14,10 +14,10 @@ from tvm.contrib import graph_executor
 
 from tvm_pex import PexPartition
 from tvm_pex._tvm import relay, tvm
-from tvm_pex.aot import STOCK_PLANNERS
 from tvm_pex.compiler import compile_model
-from tvm_pex.schedule import schedule_from_json
-from tvm_pex.tflite_model import load_model
+from tvm_pex.frontend.tflite_model import load_model
+from tvm_pex.lowering.aot import STOCK_PLANNERS
+from tvm_pex.scheduling.schedule import schedule_from_json
 
 
 def network() -> Any:

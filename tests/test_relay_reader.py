@@ -28,10 +28,10 @@ from relay_forms import (
 )
 
 from tvm_pex._tvm import relay
-from tvm_pex.fixed_point import IDENTITY, fixed_point
+from tvm_pex.frontend.fixed_point import IDENTITY, fixed_point
+from tvm_pex.frontend.reader import Reading, read_function
+from tvm_pex.frontend.shifts import define_shifts
 from tvm_pex.graph import Add, Convolution, Pad, Pool, graph_from_json
-from tvm_pex.relay_reader import Reading, read_function
-from tvm_pex.relay_shifts import define_shifts
 
 MODELS = Path(__file__).resolve().parents[2] / "shared" / "models"
 QUANTISED = (

@@ -9,9 +9,9 @@ import pytest
 from relay_forms import random, requantise, source, stock, typed
 
 from tvm_pex._tvm import relay, tvm
-from tvm_pex.relay_reader import read_function
-from tvm_pex.relay_transposes import drop_transposes
-from tvm_pex.relay_values import op_name
+from tvm_pex.frontend.reader import read_function
+from tvm_pex.frontend.transposes import drop_transposes
+from tvm_pex.frontend.values import op_name
 
 
 def mean(data: Any, axis: Any, keepdims: bool = False, **rescale: Any) -> Any:

@@ -10,8 +10,8 @@ from random_graphs import GraphMaker, cut_at_random, random_graph
 from schedule_simulator import fault_of_schedule
 
 from tvm_pex.graph import Convolution, Graph, Window, graph_from_json
-from tvm_pex.rings import last_reader, ring_pixels
-from tvm_pex.schedule import (
+from tvm_pex.scheduling.rings import last_reader, ring_pixels
+from tvm_pex.scheduling.schedule import (
     Schedule,
     Segment,
     Unschedulable,
@@ -20,7 +20,7 @@ from tvm_pex.schedule import (
     schedule_from_json,
     sliced_channels,
 )
-from tvm_pex.search import find_schedule
+from tvm_pex.scheduling.search import find_schedule
 
 ROWS, PIXELS = ("rows",), ("rows", "pixels")
 GRAPHS = 400

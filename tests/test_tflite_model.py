@@ -11,7 +11,7 @@ import pytest
 import tflite
 from model_files import OWN, shared_model
 
-from tvm_pex.tflite_model import ModelError, Port, load_model
+from tvm_pex.frontend.tflite_model import ModelError, Port, load_model
 
 
 def test_own_model() -> None:

@@ -20,11 +20,12 @@ import click
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
-from tvm_pex import __version__, tables
+from tvm_pex import __version__
+from tvm_pex.report import tables
 
 if TYPE_CHECKING:
     from tvm_pex.compiler import CompiledModel
-    from tvm_pex.tflite_model import Model
+    from tvm_pex.frontend.tflite_model import Model
 
 _CHOICES = ("rows", "pixels", "channels"), ("rows", "pixels"), ("rows", "channels"), ("rows",), ("channels",)
 AXES = {",".join(axes): axes for axes in _CHOICES}
@@ -141,7 +142,7 @@ def plan(
     if as_json:
         _print_json(compiled.report)
         return
-    from tvm_pex.arena_map import arena_map
+    from tvm_pex.report.arena_map import arena_map
 
     tables.show_plan(compiled.report, arena_map(compiled.memory.problem, compiled.memory.plan))
 
@@ -208,8 +209,8 @@ def verify(
     """
     with _progress() as step:
         loaded, compiled = _compile(model, axes, overwrite_input, quantized_io, ram, step)
-        from tvm_pex import verify as verification
-        from tvm_pex.host_run import HostError, NoCompilerError
+        from tvm_pex.verification import verify as verification
+        from tvm_pex.verification.host_run import HostError, NoCompilerError
 
         step("running both networks", None, None)
         try:
@@ -249,10 +250,10 @@ def _compile(
         from tvm_pex import _tvm
     except ImportError as error:
         raise BadInput(str(error)) from None
-    from tvm_pex.aot import AotError
     from tvm_pex.compiler import PlanOptions, compile_model
-    from tvm_pex.search import OverBudget
-    from tvm_pex.tflite_model import ModelError, load_model
+    from tvm_pex.frontend.tflite_model import ModelError, load_model
+    from tvm_pex.lowering.aot import AotError
+    from tvm_pex.scheduling.search import OverBudget
 
     _tvm.silence()
     step(f"reading {path.name}", None, None)
@@ -272,9 +273,9 @@ def _compile(
 
 
 def _drawing(compiled: CompiledModel) -> str:
-    from tvm_pex.arena_plot import Panel, arena_svg
-    from tvm_pex.layers import layer_problem
     from tvm_pex.memory_planner import plan_memory
+    from tvm_pex.report.arena_plot import Panel, arena_svg
+    from tvm_pex.scheduling.layers import layer_problem
 
     before, name = layer_problem(compiled.graph), compiled.report["model"]
     panels = (

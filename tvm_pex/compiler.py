@@ -10,18 +10,18 @@ import time
 from dataclasses import dataclass
 from typing import Any
 
-from tvm_pex.aot import CBuild, build_c
-from tvm_pex.cost import schedule_instructions
-from tvm_pex.front import Point, together
+from tvm_pex.frontend.quantized_io import leave_quantisation
+from tvm_pex.frontend.tflite_model import Model
 from tvm_pex.graph import Convolution, Graph, Operator
-from tvm_pex.layers import layer_bytes, lower_bound
-from tvm_pex.lifetimes import layer_by_layer_bytes
-from tvm_pex.quantized_io import leave_quantisation
+from tvm_pex.lowering.aot import CBuild, build_c
+from tvm_pex.lowering.usmp import ALGORITHM, ModelMemory, ModelPlan, Span
 from tvm_pex.relay_pass import Partition, partition, read_module, split_regions
-from tvm_pex.schedule import Stage, check_once
-from tvm_pex.search import ALL_AXES, OverBudget, Progress, find_front
-from tvm_pex.tflite_model import Model
-from tvm_pex.usmp import ALGORITHM, ModelMemory, ModelPlan, Span
+from tvm_pex.scheduling.cost import schedule_instructions
+from tvm_pex.scheduling.front import Point, together
+from tvm_pex.scheduling.layers import layer_bytes, lower_bound
+from tvm_pex.scheduling.lifetimes import layer_by_layer_bytes
+from tvm_pex.scheduling.schedule import Stage, check_once
+from tvm_pex.scheduling.search import ALL_AXES, OverBudget, Progress, find_front
 
 _ATTEMPTS = 4  # at schedules that leave enough to what runs beside them
 

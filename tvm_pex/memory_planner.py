@@ -10,8 +10,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from tvm_pex.packing import Packing, lower_bound, pack_quickly, peak_of_offsets
-from tvm_pex.packing_search import search_offsets
+from tvm_pex.packing.exact import search_offsets
+from tvm_pex.packing.placement import Packing, lower_bound, pack_quickly, peak_of_offsets
 
 Pair = tuple[str, str]
 

@@ -20,13 +20,13 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from tvm_pex._tvm import relay, tvm
+from tvm_pex.frontend.reader import Reading, Refusal, read_function
+from tvm_pex.frontend.transposes import drop_transposes
 from tvm_pex.graph import Convolution, Graph, subgraph
-from tvm_pex.kernels import pack_weights
-from tvm_pex.region_op import REGION
-from tvm_pex.relay_reader import Reading, Refusal, read_function
-from tvm_pex.relay_transposes import drop_transposes
-from tvm_pex.schedule import Schedule
-from tvm_pex.search import ALL_AXES, Progress, find_schedule
+from tvm_pex.lowering.kernels import pack_weights
+from tvm_pex.lowering.region_op import REGION
+from tvm_pex.scheduling.schedule import Schedule
+from tvm_pex.scheduling.search import ALL_AXES, Progress, find_schedule
 
 
 @dataclass(frozen=True)

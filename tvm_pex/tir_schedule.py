@@ -21,9 +21,9 @@ import tvm
 from tvm import tir
 
 from tvm_pex.graph import Convolution, Graph, Operator
-from tvm_pex.kernels import Expr, Moment, Place, Running, Store, emit_operator
-from tvm_pex.lifetimes import accumulator_dtype, accumulators, closes, sum_dtype, sums_name
-from tvm_pex.schedule import Schedule, Segment, Stage
+from tvm_pex.lowering.kernels import Expr, Moment, Place, Running, Store, emit_operator
+from tvm_pex.scheduling.lifetimes import accumulator_dtype, accumulators, closes, sum_dtype, sums_name
+from tvm_pex.scheduling.schedule import Schedule, Segment, Stage
 
 REGION_ATTRIBUTE = "pex.region"
 

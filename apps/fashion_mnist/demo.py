@@ -18,10 +18,10 @@ from data import DIRECTORY, Bytes, load
 from demo_output import Step, progress, show
 
 if TYPE_CHECKING:
-    from tvm_pex.aot import CBuild
-    from tvm_pex.host_run import HostProgram, HostRun
-    from tvm_pex.stock_baseline import StockPlan
-    from tvm_pex.tflite_model import Model
+    from tvm_pex.frontend.tflite_model import Model
+    from tvm_pex.lowering.aot import CBuild
+    from tvm_pex.verification.host_run import HostProgram, HostRun
+    from tvm_pex.verification.stock_baseline import StockPlan
 
 HERE = Path(__file__).parent
 FLAGS = ("-std=gnu99", "-O3", "-ffp-contract=off", "-w")
@@ -88,8 +88,8 @@ def measure(pixels: Bytes, labels: Bytes, step: Step) -> tuple[dict[str, Any], B
         from tvm_pex import _tvm
     except ImportError as error:
         cannot_run(error)
-    from tvm_pex.host_run import HostError, NoCompilerError
-    from tvm_pex.tflite_model import load_model
+    from tvm_pex.frontend.tflite_model import load_model
+    from tvm_pex.verification.host_run import HostError, NoCompilerError
 
     _tvm.silence()
     model = load_model(HERE / "fashion_mnist.tflite")
@@ -109,8 +109,8 @@ def prepare(model: Model, step: Step) -> tuple[StockPlan, list[Program]]:
     """Stock TVM's best build, and ours with the input kept and overwritten."""
     from tvm_pex._tvm import tvm
     from tvm_pex.compiler import PlanOptions, compile_model
-    from tvm_pex.relay_shifts import define_shifts
-    from tvm_pex.stock_baseline import best_stock
+    from tvm_pex.frontend.shifts import define_shifts
+    from tvm_pex.verification.stock_baseline import best_stock
 
     reference = tvm.IRModule.from_expr(define_shifts(model.mod["main"])[0])
     stock = best_stock(reference, lambda done, of: step("building with stock TVM", done, of))
@@ -126,7 +126,7 @@ def prepare(model: Model, step: Step) -> tuple[StockPlan, list[Program]]:
 
 def run(programs: list[Program], inputs: Mapping[str, Any], step: Step) -> list[Answers]:
     """Each program on all inputs, in batches, on all processors."""
-    from tvm_pex.host_run import compile_host, run_host
+    from tvm_pex.verification.host_run import compile_host, run_host
 
     def batch(program: Program, executable: HostProgram, first: int) -> HostRun:
         part = {name: values[first : first + BATCH] for name, values in inputs.items()}

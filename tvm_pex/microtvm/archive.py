@@ -12,10 +12,10 @@ from typing import Any
 
 import numpy as np
 
-from tvm_pex.aot import ARENA_ALIGNMENT, HEADERS, MODULE, CPort
 from tvm_pex.compiler import CompiledModel
 from tvm_pex.files import write_whole
-from tvm_pex.tflite_model import Model, Port
+from tvm_pex.frontend.tflite_model import Model, Port
+from tvm_pex.lowering.aot import ARENA_ALIGNMENT, HEADERS, MODULE, CPort
 
 FORMAT_VERSION = 7
 _ARENA_HEADER = Path(__file__).with_name("arena.h.in")

@@ -5,7 +5,7 @@ It is the schedule of the lowest peak or, within a budget, the fastest that fits
 Dynamic programming over the operators in topological order. The cost of a segment is the peak that the memory planner
 reaches while it runs, with everything that passes by. Planning every segment would be slow, so segments start with a
 floor, a peak that they hardly ever stay below, and only those on a best path get planned, until a best path consists
-of planned ones. Of the schedules of least peak the one of least price (``tvm_pex.cost``) is taken.
+of planned ones. Of the schedules of least peak the one of least price (``tvm_pex.scheduling.cost``) is taken.
 
 With a budget the limit for a single segment falls, each time below the highest segment, until the cheapest path under
 the limit fits as a whole. The limits do not depend on the budget, so that a larger one never gives a slower schedule.
@@ -18,11 +18,11 @@ import itertools
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
-from tvm_pex.cost import operator_instructions, overhead
 from tvm_pex.graph import Graph, Operator
-from tvm_pex.lifetimes import accumulators, memory_problem, segment_problem, sum_bytes
 from tvm_pex.memory_planner import plan_memory
-from tvm_pex.schedule import Schedule, Segment, Unschedulable, make_segment, outside_tensors, sliced_channels
+from tvm_pex.scheduling.cost import operator_instructions, overhead
+from tvm_pex.scheduling.lifetimes import accumulators, memory_problem, segment_problem, sum_bytes
+from tvm_pex.scheduling.schedule import Schedule, Segment, Unschedulable, make_segment, outside_tensors, sliced_channels
 
 ALL_AXES = ("rows", "pixels", "channels")
 

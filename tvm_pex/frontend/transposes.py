@@ -24,7 +24,7 @@ from collections import Counter
 from typing import Any
 
 from tvm_pex._tvm import relay, tvm
-from tvm_pex.relay_values import Unsupported, is_view, op_name, static_shape
+from tvm_pex.frontend.values import Unsupported, is_view, op_name, static_shape
 
 _Axes = tuple[int, ...]
 _FOLLOWED = ("mean", "cast", "qnn.requantize")

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
-from tvm_pex.packing import Packing, cover, round_up
+from tvm_pex.packing.placement import Packing, cover, round_up
 
 Ints = npt.NDArray[np.int64]
 FAR = 1 << 60

@@ -16,8 +16,8 @@ import numpy as np
 
 from tvm_pex.graph import Convolution, Graph, Operator, Pool, Tensor, Window, subgraph
 from tvm_pex.memory_planner import Buffer, Problem
-from tvm_pex.rings import Times, last_reader
-from tvm_pex.schedule import (
+from tvm_pex.scheduling.rings import Times, last_reader
+from tvm_pex.scheduling.schedule import (
     Ring,
     Schedule,
     Segment,

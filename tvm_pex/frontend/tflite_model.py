@@ -11,7 +11,7 @@ from typing import Any
 import tflite
 
 from tvm_pex._tvm import relay, tvm
-from tvm_pex.layer_by_layer import layer_by_layer_bytes
+from tvm_pex.frontend.layer_by_layer import layer_by_layer_bytes
 
 _IDENTIFIER = b"TFL3"
 # What flatbuffers' and numpy's readers raise when an offset points outside the file.

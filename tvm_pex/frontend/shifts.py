@@ -7,8 +7,8 @@ import tvm
 from tvm import relay
 from tvm.relay.dataflow_pattern import DFPatternCallback, is_op, rewrite, wildcard
 
-from tvm_pex.fixed_point import fixed_point
-from tvm_pex.relay_values import Array
+from tvm_pex.frontend.fixed_point import fixed_point
+from tvm_pex.frontend.values import Array
 
 _FARTHEST_DEFINED = 1.5 * 2.0**-33
 """A ratio of scales that shifts by 63 bits: the farthest that 64-bit C defines, and 0 for every 32-bit value."""

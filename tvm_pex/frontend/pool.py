@@ -7,8 +7,7 @@ from collections.abc import Callable
 
 from tvm import relay
 
-from tvm_pex.graph import Limits, Pool, Rescale, Shape, Window
-from tvm_pex.relay_claim import (
+from tvm_pex.frontend.claim import (
     NAMELESS,
     Claim,
     Readers,
@@ -19,7 +18,7 @@ from tvm_pex.relay_claim import (
     tensor_rescale,
     used_once,
 )
-from tvm_pex.relay_values import (
+from tvm_pex.frontend.values import (
     byte_dtype,
     dtype_range,
     element_dtype,
@@ -29,6 +28,7 @@ from tvm_pex.relay_values import (
     require,
     static_shape,
 )
+from tvm_pex.graph import Limits, Pool, Rescale, Shape, Window
 
 
 def read_max_pool(call: relay.Call, readers: Readers) -> Claim:

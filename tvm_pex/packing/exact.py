@@ -19,16 +19,14 @@ from hashlib import blake2b
 
 import numpy as np
 
-from tvm_pex.packing import Packing
-from tvm_pex.packing_pairs import decide_pairs
-from tvm_pex.packing_table import FAR, Ints, OutOfNodes, Table, table_of
+from tvm_pex.packing.pairs import decide_pairs
+from tvm_pex.packing.placement import Packing
+from tvm_pex.packing.table import FAR, Ints, OutOfNodes, Table, table_of
 
 LARGEST_PART = 600  # the search is as deep as a part has buffers, and Python's stack has an end
 
 
-def search_offsets(
-    packing: Packing, offsets: list[int], bound: int, goal: int, effort: int
-) -> tuple[list[int], int]:
+def search_offsets(packing: Packing, offsets: list[int], bound: int, goal: int, effort: int) -> tuple[list[int], int]:
     """Better offsets, if any are found within ``effort`` nodes, and the lower bound as far as it is proved.
 
     Looks for a peak of ``goal``, below which there is nothing to gain.

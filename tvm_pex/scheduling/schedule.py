@@ -28,7 +28,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from tvm_pex.graph import Convolution, Graph, Operator, Pair, Pool
-from tvm_pex.rings import ring_pixels
+from tvm_pex.scheduling.rings import ring_pixels
 
 _AXES = ("rows", "pixels")
 

@@ -7,9 +7,8 @@ from dataclasses import dataclass, field
 
 from tvm import relay
 
-from tvm_pex.fixed_point import fixed_point
-from tvm_pex.graph import Operator, Pair, Rescale, Shape
-from tvm_pex.relay_values import (
+from tvm_pex.frontend.fixed_point import fixed_point
+from tvm_pex.frontend.values import (
     Array,
     Unsupported,
     dtype_range,
@@ -20,6 +19,7 @@ from tvm_pex.relay_values import (
     require,
     scalar,
 )
+from tvm_pex.graph import Operator, Pair, Rescale, Shape
 
 Readers = Mapping[relay.Expr, int]
 """For each expression, by how many arguments and results it is read."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from tvm_pex.packing_table import FAR, Ints, OutOfNodes, Table
+from tvm_pex.packing.table import FAR, Ints, OutOfNodes, Table
 
 LARGEST_PART = 40  # the search may be as deep as there are pairs, and Python's stack has an end
 

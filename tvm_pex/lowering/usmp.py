@@ -16,11 +16,11 @@ from typing import Any
 import numpy as np
 
 from tvm_pex._tvm import tvm
-from tvm_pex.aot import STOCK_PLANNERS
 from tvm_pex.graph import Graph, graph_from_json
-from tvm_pex.lifetimes import Front, Track, as_input, as_output, joined, problem_of, region_tracks, steps
+from tvm_pex.lowering.aot import STOCK_PLANNERS
 from tvm_pex.memory_planner import Buffer, Plan, Problem, plan_memory
-from tvm_pex.schedule import Schedule, schedule_from_json
+from tvm_pex.scheduling.lifetimes import Front, Track, as_input, as_output, joined, problem_of, region_tracks, steps
+from tvm_pex.scheduling.schedule import Schedule, schedule_from_json
 from tvm_pex.tir_schedule import REGION_ATTRIBUTE, buffer_name
 
 ALGORITHM = "pex"

@@ -2,8 +2,8 @@
 
 The price of a segment is ``operator_instructions`` of each operator, as if it ran alone on whole tensors, plus what
 running them together costs (``overhead``), which is never negative: layer by layer is the cheapest schedule. The
-constants count instructions of a Thumb-2 core for the C that TVM makes of ``tvm_pex.kernels``. They rank schedules;
-they do not predict a time.
+constants count instructions of a Thumb-2 core for the C that TVM makes of ``tvm_pex.lowering.kernels``. They rank
+schedules; they do not predict a time.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import math
 from collections.abc import Sequence
 
 from tvm_pex.graph import Add, Convolution, Graph, Operator, Pool
-from tvm_pex.schedule import Schedule, Segment, Stage
+from tvm_pex.scheduling.schedule import Schedule, Segment, Stage
 
 PIXEL = 12  # the loop over pixels, and the address of the result
 CHANNEL = 6  # the loop over channels, bias or neutral element, the store of one result

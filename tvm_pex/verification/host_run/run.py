@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from tvm_pex.aot import HEADERS, RUNTIME_HEADERS, SOURCES, CBuild, CPort
+from tvm_pex.lowering.aot import HEADERS, RUNTIME_HEADERS, SOURCES, CBuild, CPort
 
 HARNESS = Path(__file__).with_name("harness.c")
 GUARD_BYTES = 4096

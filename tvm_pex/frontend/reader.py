@@ -9,10 +9,9 @@ from dataclasses import dataclass, field
 
 from tvm import relay
 
-from tvm_pex.graph import Convolution, Graph, Operator, Shape, Tensor
-from tvm_pex.relay_claim import Claim
-from tvm_pex.relay_patterns import read_call
-from tvm_pex.relay_values import (
+from tvm_pex.frontend.claim import Claim
+from tvm_pex.frontend.patterns import read_call
+from tvm_pex.frontend.values import (
     Unsupported,
     graph_shape,
     is_view,
@@ -21,6 +20,7 @@ from tvm_pex.relay_values import (
     static_shape,
     strip_views,
 )
+from tvm_pex.graph import Convolution, Graph, Operator, Shape, Tensor
 
 
 @dataclass(frozen=True)

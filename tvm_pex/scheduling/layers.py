@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from tvm_pex.graph import Convolution, Graph, Operator
 from tvm_pex.memory_planner import Buffer, Problem
-from tvm_pex.rings import Reader, ring_pixels
+from tvm_pex.scheduling.rings import Reader, ring_pixels
 
 
 def layer_problem(graph: Graph) -> Problem:

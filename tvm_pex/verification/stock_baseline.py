@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from tvm_pex._tvm import tvm
-from tvm_pex.aot import STOCK_PLANNERS, AotError, CBuild, build_c
+from tvm_pex.lowering.aot import STOCK_PLANNERS, AotError, CBuild, build_c
 
 TARGETS = ("c -keys=cpu", "c -keys=arm_cpu,cpu")
 _ALGORITHM = "best_stock"

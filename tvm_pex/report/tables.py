@@ -9,8 +9,8 @@ from rich.console import Console
 from rich.table import Table
 
 if TYPE_CHECKING:
-    from tvm_pex.aot import CBuild
-    from tvm_pex.verify import Verification
+    from tvm_pex.lowering.aot import CBuild
+    from tvm_pex.verification.verify import Verification
 
 _WIDTH = 100  # of output that goes to a file or a pipe
 

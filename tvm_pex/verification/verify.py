@@ -19,11 +19,11 @@ from typing import Any, Protocol
 import numpy as np
 
 from tvm_pex._tvm import relay, tvm
-from tvm_pex.aot import CBuild, build_c
-from tvm_pex.host_run.run import Array, HostRun, compile_host, run_host
-from tvm_pex.relay_shifts import define_shifts
-from tvm_pex.relay_values import op_name
-from tvm_pex.tflite_model import Model, Port
+from tvm_pex.frontend.shifts import define_shifts
+from tvm_pex.frontend.tflite_model import Model, Port
+from tvm_pex.frontend.values import op_name
+from tvm_pex.lowering.aot import CBuild, build_c
+from tvm_pex.verification.host_run.run import Array, HostRun, compile_host, run_host
 
 TOLERANCE = 1e-5
 

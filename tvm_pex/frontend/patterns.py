@@ -10,11 +10,10 @@ from collections.abc import Callable
 
 from tvm import relay
 
-from tvm_pex.graph import Add, Limits, Operator, Pad, Rescale, Window
-from tvm_pex.relay_claim import NAMELESS, Claim, Readers, pad_attributes, requantise_arguments, tensor_rescale
-from tvm_pex.relay_convolution import SUMS, read_convolution, read_float_convolution
-from tvm_pex.relay_pool import AVERAGES, read_average, read_float_average, read_max_pool
-from tvm_pex.relay_values import (
+from tvm_pex.frontend.claim import NAMELESS, Claim, Readers, pad_attributes, requantise_arguments, tensor_rescale
+from tvm_pex.frontend.convolution import SUMS, read_convolution, read_float_convolution
+from tvm_pex.frontend.pool import AVERAGES, read_average, read_float_average, read_max_pool
+from tvm_pex.frontend.values import (
     Unsupported,
     byte_dtype,
     dtype_range,
@@ -27,6 +26,7 @@ from tvm_pex.relay_values import (
     static_shape,
     strip_views,
 )
+from tvm_pex.graph import Add, Limits, Operator, Pad, Rescale, Window
 
 
 def read_call(call: relay.Call, readers: Readers) -> Claim:

@@ -5,9 +5,7 @@ from __future__ import annotations
 import numpy as np
 from tvm import relay
 
-from tvm_pex.fixed_point import fixed_point
-from tvm_pex.graph import Convolution, Limits, Shape, Window
-from tvm_pex.relay_claim import (
+from tvm_pex.frontend.claim import (
     NAMELESS,
     Claim,
     Readers,
@@ -17,7 +15,8 @@ from tvm_pex.relay_claim import (
     strip_pads,
     used_once,
 )
-from tvm_pex.relay_values import (
+from tvm_pex.frontend.fixed_point import fixed_point
+from tvm_pex.frontend.values import (
     Array,
     Unsupported,
     byte_dtype,
@@ -33,6 +32,7 @@ from tvm_pex.relay_values import (
     static_shape,
     strip_views,
 )
+from tvm_pex.graph import Convolution, Limits, Shape, Window
 
 SUMS = ("nn.bias_add", "qnn.conv2d", "qnn.dense")
 """What a requantise that ends a convolution reads."""

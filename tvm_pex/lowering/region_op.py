@@ -14,7 +14,7 @@ from tvm.relay.op import op as relay_op
 
 from tvm_pex._tvm import relay, tvm
 from tvm_pex.graph import graph_from_json
-from tvm_pex.schedule import schedule_from_json
+from tvm_pex.scheduling.schedule import schedule_from_json
 from tvm_pex.tir_schedule import lower_region
 
 _NAME = "pex.region"

@@ -26,8 +26,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from tvm_pex._tvm import relay, tvm
-from tvm_pex.relay_values import Unsupported, byte_dtype, integer, op_name, scalar
-from tvm_pex.tflite_model import Model, Port
+from tvm_pex.frontend.tflite_model import Model, Port
+from tvm_pex.frontend.values import Unsupported, byte_dtype, integer, op_name, scalar
 
 _Encoding = tuple[str, float, int]  # type, scale, zero point
 

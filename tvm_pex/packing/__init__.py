@@ -1,0 +1,1 @@
+"""Where each buffer lies: quick placements, the exact search, and an independent validator. Pure integers."""

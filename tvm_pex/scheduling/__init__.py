@@ -1,0 +1,1 @@
+"""When each operator computes what: schedules, what they keep in memory, and the search for one. Pure integers."""
