@@ -13,7 +13,8 @@ from xml.etree import ElementTree
 import pytest
 from model_files import OWN
 
-from tvm_pex.cli import BadInput, parse_bytes
+from tvm_pex.cli.errors import BadInput
+from tvm_pex.cli.planning import parse_bytes
 
 PLAN_KEYS = {
     "model", "input_bytes", "output_bytes", "layer_by_layer_bytes", "arena_bytes", "arena_without_io_bytes", "macs",

@@ -11,10 +11,11 @@ from model_files import shared_model
 from relay_forms import source, stock, typed
 
 from tvm_pex._tvm import relay, tvm
-from tvm_pex.compiler import PlanOptions, compile_model
+from tvm_pex.compiler import compile_model
 from tvm_pex.frontend.reader import read_function
 from tvm_pex.frontend.tflite_model import Model, Port, load_model
 from tvm_pex.graph import Convolution, graph_from_json
+from tvm_pex.options import PlanOptions
 from tvm_pex.packing.validator import fault_of
 from tvm_pex.verification.verify import TOLERANCE, sample_inputs, verify
 

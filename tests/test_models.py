@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 from model_files import OWN, shared_model
 
-from tvm_pex.compiler import PlanOptions, compile_model
+from tvm_pex.compiler import compile_model
 from tvm_pex.frontend.tflite_model import load_model
+from tvm_pex.options import PlanOptions
 from tvm_pex.packing.validator import fault_of
 from tvm_pex.verification.verify import verify
 

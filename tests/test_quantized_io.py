@@ -10,11 +10,12 @@ from model_files import shared_model
 from relay_forms import convolution, fraction, random, source, whole
 
 from tvm_pex._tvm import relay, tvm
-from tvm_pex.compiler import PlanOptions, compile_model
+from tvm_pex.compiler import compile_model
 from tvm_pex.frontend.quantized_io import leave_quantisation
 from tvm_pex.frontend.tflite_model import Model, Port, load_model
 from tvm_pex.frontend.values import op_name
 from tvm_pex.microtvm.archive import arena_header, metadata
+from tvm_pex.options import PlanOptions
 from tvm_pex.verification.verify import verify
 
 SHAPE = (1, 8, 6, 3)

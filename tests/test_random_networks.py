@@ -17,10 +17,11 @@ from interpreter import run_graph
 from random_networks import RandomNetwork, random_network
 
 from tvm_pex._tvm import relay
-from tvm_pex.compiler import CompiledModel, PlanOptions, compile_model
+from tvm_pex.compiler import CompiledModel, compile_model
 from tvm_pex.frontend.reader import read_function
 from tvm_pex.frontend.tflite_model import Model
 from tvm_pex.lowering.aot import CBuild
+from tvm_pex.options import PlanOptions
 from tvm_pex.packing.validator import fault_of
 from tvm_pex.verification.host_run.run import compile_host, run_host
 from tvm_pex.verification.verify import reference_build, sample_inputs

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from tvm_pex.frontend.quantized_io import leave_quantisation
@@ -15,30 +15,16 @@ from tvm_pex.frontend.tflite_model import Model
 from tvm_pex.graph import Convolution, Graph, Operator
 from tvm_pex.lowering.aot import CBuild, build_c
 from tvm_pex.lowering.usmp import ALGORITHM, ModelMemory, ModelPlan, Span
+from tvm_pex.options import PlanOptions
 from tvm_pex.relay_pass import Partition, partition, read_module, split_regions
 from tvm_pex.scheduling.cost import schedule_instructions
 from tvm_pex.scheduling.front import Point, together
 from tvm_pex.scheduling.layers import layer_bytes, lower_bound
 from tvm_pex.scheduling.lifetimes import layer_by_layer_bytes
 from tvm_pex.scheduling.schedule import Stage, check_once
-from tvm_pex.scheduling.search import ALL_AXES, OverBudget, Progress, find_front
+from tvm_pex.scheduling.search import OverBudget, Progress, find_front
 
 _ATTEMPTS = 4  # at schedules that leave enough to what runs beside them
-
-
-@dataclass(frozen=True)
-class PlanOptions:
-    """What a user may choose.
-
-    ``axes`` as for PexPartition; ``overwrite_input`` lets the plan reuse dead input rows; ``quantized_io`` leaves the
-    quantisation of float inputs and outputs to the caller; ``ram`` is a budget in bytes, within which the fastest
-    schedule is taken, instead of the one of least memory.
-    """
-
-    axes: tuple[str, ...] = ALL_AXES
-    overwrite_input: bool = False
-    quantized_io: bool = False
-    ram: int | None = None
 
 
 @dataclass(frozen=True)
@@ -103,7 +89,7 @@ def memory_front(model: Model, options: PlanOptions, progress: Progress | None =
 def _compiled(
     model: Model, options: PlanOptions, budget: int | None, progress: Progress | None, started: float
 ) -> CompiledModel:
-    cut = partition(model.mod, options.axes, options.overwrite_input, progress, budget)
+    cut = partition(model.mod, replace(options, ram=budget), progress)
     for graph, schedule in cut.regions:
         check_once(graph, schedule)
     watcher = ModelMemory(options.overwrite_input)

@@ -25,6 +25,7 @@ from tvm_pex.frontend.transposes import drop_transposes
 from tvm_pex.graph import Convolution, Graph, subgraph
 from tvm_pex.lowering.kernels import pack_weights
 from tvm_pex.lowering.region_op import REGION
+from tvm_pex.options import PlanOptions
 from tvm_pex.scheduling.schedule import Schedule
 from tvm_pex.scheduling.search import ALL_AXES, Progress, find_schedule
 
@@ -58,30 +59,22 @@ class PexPartition:
         progress: Progress | None = None,
         ram: int | None = None,
     ) -> None:
-        self.axes = tuple(axes)
-        self.overwrite_input = overwrite_input
+        self.options = PlanOptions(tuple(axes), overwrite_input, ram=ram)
         self.progress = progress
-        self.ram = ram
         self.refused: tuple[Refusal, ...] = ()
 
     def transform_module(self, mod: Any, ctx: Any) -> Any:
         """Called by TVM. Functions other than ``main`` are left alone."""
-        result = partition(mod, self.axes, self.overwrite_input, self.progress, self.ram)
+        result = partition(mod, self.options, self.progress)
         self.refused = result.reading.refused
         return result.mod
 
 
-def partition(
-    mod: Any,
-    axes: Sequence[str] = ALL_AXES,
-    overwrite_input: bool = False,
-    progress: Progress | None = None,
-    ram: int | None = None,
-) -> Partition:
-    """What PexPartition does, with everything it found out."""
-    mod, reading, kept = read_module(mod, overwrite_input)
+def partition(mod: Any, options: PlanOptions = PlanOptions(), progress: Progress | None = None) -> Partition:
+    """What PexPartition does, with everything it found out. ``options.quantized_io`` is not its matter."""
+    mod, reading, kept = read_module(mod, options.overwrite_input)
     regions = [
-        _Region(graph, find_schedule(graph, axes=axes, kept=kept, budget=ram, progress=progress))
+        _Region(graph, find_schedule(graph, axes=options.axes, kept=kept, budget=options.ram, progress=progress))
         for graph in split_regions(reading)
     ]
     if not regions:

@@ -108,8 +108,9 @@ def measure(pixels: Bytes, labels: Bytes, step: Step) -> tuple[dict[str, Any], B
 def prepare(model: Model, step: Step) -> tuple[StockPlan, list[Program]]:
     """Stock TVM's best build, and ours with the input kept and overwritten."""
     from tvm_pex._tvm import tvm
-    from tvm_pex.compiler import PlanOptions, compile_model
+    from tvm_pex.compiler import compile_model
     from tvm_pex.frontend.shifts import define_shifts
+    from tvm_pex.options import PlanOptions
     from tvm_pex.verification.stock_baseline import best_stock
 
     reference = tvm.IRModule.from_expr(define_shifts(model.mod["main"])[0])

@@ -1,0 +1,160 @@
+"""What every command that plans shares: the model, the plan options, the form of the output, and the work itself."""
+
+from __future__ import annotations
+
+import functools
+import json
+import re
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
+from tvm_pex.cli.errors import BadInput, NothingFits
+from tvm_pex.options import PlanOptions
+
+if TYPE_CHECKING:
+    from tvm_pex.compiler import CompiledModel
+    from tvm_pex.frontend.tflite_model import Model
+
+_CHOICES = ("rows", "pixels", "channels"), ("rows", "pixels"), ("rows", "channels"), ("rows",), ("channels",)
+AXES = {",".join(axes): axes for axes in _CHOICES}
+_UNITS = {"": 1, "k": 1024, "kib": 1024, "m": 1024**2, "mib": 1024**2}
+
+Step = Callable[[str, "int | None", "int | None"], None]
+
+
+@dataclass(frozen=True)
+class Request:
+    """A model file, how to plan it, and whether to answer in JSON."""
+
+    path: Path
+    options: PlanOptions
+    as_json: bool
+
+
+def parse_bytes(text: str, option: str = "--ram") -> int:
+    """A number of bytes: 65536, 64k, 64KiB, 1m, 1MiB; raises BadInput for anything else, and for none."""
+    match = re.fullmatch(r"([0-9]+) ?([a-z]*)", text.strip().lower())
+    count = int(match[1]) * _UNITS.get(match[2], 0) if match else 0
+    if count <= 0:
+        raise BadInput(f"{option} {text}: give a number of bytes, as 65536, 64k, 256KiB or 1m")
+    return count
+
+
+def _bytes(_context: click.Context, option: click.Parameter, text: str | None) -> int | None:
+    return None if text is None else parse_bytes(text, option.opts[0])
+
+
+def planning(command: Callable[..., None]) -> Callable[..., None]:
+    """Gives ``command`` a Request as its first argument, made of the options that all commands share."""
+
+    @functools.wraps(command)
+    def run(
+        model: Path,
+        as_json: bool,
+        axes: str,
+        overwrite_input: bool,
+        quantized_io: bool,
+        ram: int | None,
+        **own: Any,
+    ) -> None:
+        options = PlanOptions(AXES[axes], overwrite_input, quantized_io, ram)
+        command(Request(model, options, as_json), **own)
+
+    for decorate in (
+        click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead of tables."),
+        click.option(
+            "--axes",
+            type=click.Choice(list(AXES)),
+            default=next(iter(AXES)),
+            metavar="AXES",
+            help=f"What the loops may slice; one of: {'; '.join(AXES)}.  [default: {next(iter(AXES))}]",
+        ),
+        click.option(
+            "--overwrite-input", is_flag=True, help="Let the plan reuse input bytes as soon as they have been read."
+        ),
+        click.option(
+            "--quantized-io",
+            is_flag=True,
+            help="Leave the quantisation of float inputs and outputs to the caller; the header has scales.",
+        ),
+        click.option(
+            "--ram",
+            metavar="BYTES",
+            callback=_bytes,
+            help="Take the fastest schedule whose arena fits, as 65536, 64k or 256KiB, not the one of least memory.",
+        ),
+        click.argument("model", type=click.Path(path_type=Path), metavar="MODEL.tflite"),
+    ):
+        run = decorate(run)
+    return run
+
+
+@contextmanager
+def progress() -> Iterator[Step]:
+    """A bar on standard error while long work runs, only on a terminal. ``step(what, done, total)`` moves it."""
+    columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
+    console = Console(stderr=True)
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
+        task = bar.add_task("starting", total=None)
+        yield lambda what, done, total: bar.update(task, description=what, completed=done or 0, total=total)
+
+
+def compile_request(request: Request, step: Step) -> tuple[Model, CompiledModel]:
+    """Load and compile. What is wrong with the input becomes BadInput; all else is a bug and keeps its traceback."""
+    step("loading TVM", None, None)
+    try:
+        from tvm_pex import _tvm
+    except ImportError as error:
+        raise BadInput(str(error)) from None
+    from tvm_pex.compiler import compile_model
+    from tvm_pex.frontend.tflite_model import ModelError, load_model
+    from tvm_pex.lowering.aot import AotError
+    from tvm_pex.scheduling.search import OverBudget
+
+    _tvm.silence()
+    path = request.path
+    step(f"reading {path.name}", None, None)
+    try:
+        model = load_model(path)
+        report = functools.partial(step, "finding the schedule")
+        compiled = compile_model(model, request.options, report)
+        return compiled.model, compiled
+    except ModelError as error:
+        raise BadInput(str(error)) from None
+    except AotError as error:
+        raise BadInput(f"{path}: {error}") from None
+    except OverBudget as error:
+        least, operators = error.least_bytes, " ".join(error.operators)
+        asked = request.options.ram
+        message = f"{path}: needs at least {least} bytes of RAM, not {asked}; most while {operators} run"
+        raise NothingFits(message) from None
+
+
+def check_output(path: Path, option: str) -> None:
+    """Say before the long work what would fail after it."""
+    if path.is_dir():
+        raise BadInput(f"{path}: is a directory; {option} takes the name of a file")
+    if not path.parent.is_dir():
+        raise BadInput(f"{path}: the folder {path.parent} does not exist")
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a file as a whole or not at all; raises BadInput."""
+    from tvm_pex.files import write_whole
+
+    try:
+        write_whole(path, text.encode())
+    except OSError as error:
+        raise BadInput(f"{path}: cannot be written: {error.strerror}") from None
+
+
+def print_json(value: dict[str, Any]) -> None:
+    """One object, indented."""
+    click.echo(json.dumps(value, indent=2))

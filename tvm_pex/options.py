@@ -1,0 +1,22 @@
+"""What a user may choose about a plan. One value, the same for the pass, the compiler and every command. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from tvm_pex.scheduling.search import ALL_AXES
+
+
+@dataclass(frozen=True)
+class PlanOptions:
+    """How to schedule and place a model.
+
+    ``axes`` are any of "rows", "pixels" (only with rows) and "channels"; ``overwrite_input`` lets the plan reuse dead
+    input rows; ``quantized_io`` leaves the quantisation of float inputs and outputs to the caller; ``ram`` is a budget
+    in bytes, within which the fastest schedule is taken, instead of the one of least memory.
+    """
+
+    axes: tuple[str, ...] = ALL_AXES
+    overwrite_input: bool = False
+    quantized_io: bool = False
+    ram: int | None = None
