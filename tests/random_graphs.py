@@ -193,13 +193,26 @@ def cut_at_random(graph: Graph, seed: int) -> Schedule:
         while True:
             operators = graph.operators[start:stop]
             tile = _tile(graph, operators, rng)
+            along = axes[: int(rng.integers(0, 3))] if tile else axes
             try:
-                segments.append(make_segment(graph, operators, axes[: int(rng.integers(0, 3))] if tile else axes, tile))
+                segments.append(_segment(graph, operators, along, tile, rng))
                 break
             except Unschedulable:
                 stop -= 1
         start = stop
     return Schedule(tuple(segments))
+
+
+def _segment(
+    graph: Graph, operators: Sequence[Operator], axes: Sequence[str], tile: int | None, rng: np.random.Generator
+) -> Segment:
+    """Without slices of channels, sometimes by strips of columns, where the operators allow it."""
+    if tile is None and len(operators) > 1 and rng.random() < 0.4:
+        try:
+            return make_segment(graph, operators, axes, strips=int(rng.integers(2, 5)))
+        except Unschedulable:
+            pass
+    return make_segment(graph, operators, axes, tile)
 
 
 def _tile(graph: Graph, operators: Sequence[Operator], rng: np.random.Generator) -> int | None:

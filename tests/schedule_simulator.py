@@ -16,7 +16,7 @@ Pixel = tuple[int, int, int]  # row, column, slice of channels
 
 @dataclass(frozen=True)
 class Event:
-    """One kernel call. ``gives`` is None where it only adds to its sums; ``slice`` counts slices of channels from 0.
+    """One kernel call. ``gives`` is None where it only adds to its sums; ``part`` counts slices of channels, or strips.
 
     ``channels_read`` and ``channels_given`` are ranges of the tensors' channels.
     """
@@ -24,7 +24,7 @@ class Event:
     step: int
     segment: int
     op: Operator
-    slice: int
+    part: int
     domain: Pair
     reads: tuple[tuple[str, Pair], ...]
     channels_read: range
@@ -43,8 +43,29 @@ def sums_over_pixels(graph: Graph, op: Operator, made: set[str]) -> bool:
     return full and ((isinstance(op, Pool) and not op.maximum) or (isinstance(op, Convolution) and op.groups == 1))
 
 
+class RingPlaces:
+    """Where the pixels of each ring lie."""
+
+    def __init__(self, graph: Graph, schedule: Schedule, pixels: dict[str, int] | None = None) -> None:
+        made_by = {op.output: op.name for op in graph.operators}
+        stages = {stage.operator: stage for segment in schedule.segments for stage in segment.stages}
+        self.rings = {ring.tensor: ring for segment in schedule.segments for ring in segment.rings}
+        self.pixels = {name: ring.pixels for name, ring in self.rings.items()} | (pixels or {})
+        self.stages = {name: stages[made_by[name]] for name in self.rings}
+
+    def __contains__(self, name: str) -> bool:
+        return name in self.rings
+
+    def place(self, name: str, at: Pair, part: int) -> int:
+        """Position of pixel ``at`` of the tensor in its ring, in strip ``part``."""
+        stage = self.stages[name]
+        column = at[1] - (stage.origin[0] * part + stage.origin[1])
+        assert 0 <= column < stage.domain[1], f"column {at[1]} of {name} is not in strip {part}"
+        return (at[0] * stage.domain[1] + column) % self.pixels[name]
+
+
 def events_of(graph: Graph, schedule: Schedule) -> Iterator[Event]:
-    """Every kernel call in order. Steps count the moments of all segments, once for all slices."""
+    """Every kernel call in order. Steps count the moments of all segments, once for all slices and strips."""
     base = 0
     for number, segment in enumerate(schedule.segments):
         yield from _Nest(graph, segment, number, base).events()
@@ -63,13 +84,15 @@ class _Nest:
         self.slices = first.shape[2] // segment.tile if segment.tile else 1
 
     def events(self) -> Iterator[Event]:
-        for part in range(self.slices):
+        for part in range(self.slices * self.segment.strips):
             for row in range(self.segment.extent[0]):
                 for pixel in range(self.segment.extent[1]):
                     step = self.base + row * self.segment.extent[1] + pixel
                     for stage, op in zip(self.segment.stages, self.operators):
                         for position in _due(stage, (row, pixel)):
-                            yield self.event(op, step, part, position)
+                            column = position[1] + stage.origin[0] * part + stage.origin[1]
+                            if self.segment.strips == 1 or 0 <= column < self.graph.tensors[op.output].shape[1]:
+                                yield self.event(op, step, part, (position[0], column))
 
     def event(self, op: Operator, step: int, part: int, at: Pair) -> Event:
         opens = isinstance(op, Convolution) and op.groups == 1
@@ -111,30 +134,28 @@ def _window(op: Operator, view: tuple[int, int, int], at: Pair) -> list[Pair]:
 def fault_of_schedule(graph: Graph, schedule: Schedule, pixels: dict[str, int] | None = None) -> str | None:
     """Why the schedule does not work, or None.
 
-    Each operator gives each pixel once for each slice of channels; each pixel that is read has been made, and is still
-    in its ring. ``pixels`` replaces ring lengths.
+    Each operator gives each pixel once for each slice of channels, and no more than once in a strip; each pixel that is
+    read has been made, and is still in its ring. ``pixels`` replaces ring lengths.
     """
-    rings = {ring.tensor: ring.pixels for segment in schedule.segments for ring in segment.rings} | (pixels or {})
+    rings = RingPlaces(graph, schedule, pixels)
     held: dict[tuple[str, int], tuple[Pair, int]] = {}
     whole: set[tuple[str, Pair, int]] = set()
     runs: dict[str, list[tuple[Pair, int]]] = {op.name: [] for op in graph.operators}
     for event in events_of(graph, schedule):
         op = event.op
-        runs[op.name].append((event.domain, event.slice))
+        runs[op.name].append((event.domain, event.part))
         for name, (row, column) in event.reads:
             if name in graph.inputs:
                 continue
             if name in rings:
-                width = graph.tensors[name].shape[1]
-                if held.get((name, (row * width + column) % rings[name])) != ((row, column), event.slice):
+                if held.get((name, rings.place(name, (row, column), event.part))) != ((row, column), event.part):
                     return f"{op.name} at {event.domain} reads {name} at {(row, column)}: not in its ring"
             elif any((name, _linear(graph, op, name, (row, column)), c) not in whole for c in event.channels_read):
                 return f"{op.name} at {event.domain} reads {name} at {(row, column)}: not made yet"
         if event.gives is None:
             continue
         if op.output in rings:
-            place = (event.gives[0] * graph.tensors[op.output].shape[1] + event.gives[1]) % rings[op.output]
-            held[op.output, place] = event.gives, event.slice
+            held[op.output, rings.place(op.output, event.gives, event.part)] = event.gives, event.part
         else:
             whole.update((op.output, event.gives, c) for c in event.channels_given)
     return _fault_of_runs(graph, schedule, runs, whole, rings)
@@ -155,16 +176,20 @@ def _fault_of_runs(
     schedule: Schedule,
     runs: dict[str, list[tuple[Pair, int]]],
     whole: set[tuple[str, Pair, int]],
-    rings: dict[str, int],
+    rings: RingPlaces,
 ) -> str | None:
     beside = {name: set(segment.operators) for segment in schedule.segments for name in segment.operators}
+    strips = {name: segment.strips for segment in schedule.segments for name in segment.operators}
     for op in graph.operators:
         made = {other.output for other in graph.operators if other.name in beside[op.name]}
         height, width, channels = graph.tensors[op.output].shape
         domain = op.views[0][:2] if sums_over_pixels(graph, op, made) else (height, width)
         slices = {part for _, part in runs[op.name]}
         wanted = [((row, column), p) for row in range(domain[0]) for column in range(domain[1]) for p in slices]
-        if sorted(runs[op.name]) != sorted(wanted):
+        if strips[op.name] > 1:
+            if len(set(runs[op.name])) != len(runs[op.name]):
+                return f"{op.name} runs twice for a position in one strip"
+        elif sorted(runs[op.name]) != sorted(wanted):
             return f"{op.name} does not run once for each of its {domain} positions"
         if op.output not in rings and sum(name == op.output for name, _, _ in whole) != height * width * channels:
             return f"{op.name} leaves parts of {op.output} unwritten"

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import pytest
 from random_graphs import GraphMaker, random_graph
+from schedule_simulator import fault_of_schedule
 
 from tvm_pex.graph import Graph
 from tvm_pex.memory_planner import plan_memory
-from tvm_pex.scheduling.cost import operator_instructions, schedule_instructions, segment_instructions
+from tvm_pex.scheduling.cost import operator_instructions, schedule_instructions, schedule_macs, segment_instructions
 from tvm_pex.scheduling.front import together
 from tvm_pex.scheduling.lifetimes import memory_problem
 from tvm_pex.scheduling.schedule import Schedule, Unschedulable, check_once, make_segment
@@ -25,6 +26,33 @@ def found(graph: Graph, budget: int | None) -> tuple[int, int]:
     schedule = find_schedule(graph, kept=frozenset(graph.inputs), budget=budget)
     check_once(graph, schedule)
     return peak_of(graph, schedule), schedule_instructions(graph, schedule)
+
+
+@pytest.mark.parametrize("seed", GRAPHS[::2])
+def test_recompute_is_bounded_and_never_costs_memory(seed: int) -> None:
+    graph = random_graph(seed, extent=9)
+    kept = frozenset(graph.inputs)
+    before = peak_of(graph, find_schedule(graph, kept=kept))
+    for factor in (1.1, 1.5):
+        schedule = find_schedule(graph, kept=kept, max_overhead=factor)
+        check_once(graph, schedule)
+        assert fault_of_schedule(graph, schedule) is None
+        assert schedule_macs(graph, schedule) <= factor * graph.macs()
+        assert peak_of(graph, schedule) <= before
+
+
+def test_recompute_buys_memory() -> None:
+    """Two 3x3 convolutions in a row: rings are as wide as a strip, and two columns beside each border are run twice."""
+    maker = GraphMaker()
+    maker.convolution(maker.same(maker.same(maker.source("x", (12, 16, 1)), 16), 16), 1)
+    graph = maker.graph()
+    kept = frozenset(graph.inputs)
+    once, twice = (find_schedule(graph, kept=kept, max_overhead=factor) for factor in (1, 1.2))
+    assert [segment.strips for segment in twice.segments] == [8]
+    first, second, third = (op.macs(graph.tensors[op.output].shape) for op in graph.operators)
+    assert schedule_macs(graph, once) == first + second + third
+    assert schedule_macs(graph, twice) == first * (16 + 7 * 2) // 16 + second + third
+    assert peak_of(graph, twice) < peak_of(graph, once)
 
 
 def layers(graph: Graph) -> Schedule:

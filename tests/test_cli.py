@@ -40,7 +40,7 @@ def test_plan_json() -> None:
     assert report["arena_bytes"] < report["layer_by_layer_bytes"]
     assert report["arena_without_io_bytes"] == report["arena_bytes"] - report["input_bytes"] - report["output_bytes"]
     assert all(buffer.keys() == {"name", "bytes", "offset", "first", "last"} for buffer in report["buffers"])
-    assert all(segment.keys() == {"operators", "axes", "peak_bytes"} for segment in report["segments"])
+    assert all(segment.keys() == {"operators", "axes", "strips", "peak_bytes"} for segment in report["segments"])
     assert all(refusal.keys() == {"operator", "reason"} for refusal in report["refused"])
     assert all(op.keys() == {"operator", "layer_bytes", "arena_bytes"} for op in report["operators"])
     assert max(op["arena_bytes"] for op in report["operators"]) == report["arena_bytes"]
@@ -194,3 +194,18 @@ def test_a_budget_that_is_no_number_is_one_line() -> None:
     done = tvm_pex("plan", "--ram", "64q", OWN)
     assert done.returncode == 2
     assert done.stderr.count("\n") == 1
+
+
+def test_recompute_is_paid_for_and_told() -> None:
+    done = tvm_pex("plan", "--json", "--max-overhead", "1.2", OWN)
+    report = json.loads(done.stdout)
+    assert report["macs"] < report["executed_macs"] <= 1.2 * report["macs"]
+    assert any(segment["strips"] > 1 for segment in report["segments"])
+    assert report["arena_bytes"] < json.loads(tvm_pex("plan", "--json", OWN).stdout)["arena_bytes"]
+
+
+@pytest.mark.parametrize("factor", ["0.9", "nan", "inf", "much"])
+def test_overheads_that_make_no_sense(factor: str) -> None:
+    done = tvm_pex("plan", "--max-overhead", factor, OWN)
+    assert done.returncode == 2
+    assert "--max-overhead" in done.stderr

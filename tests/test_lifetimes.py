@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 from random_graphs import GraphMaker, cut_at_random, random_graph
-from schedule_simulator import Event, events_of
+from schedule_simulator import Event, RingPlaces, events_of
 
 from tvm_pex.graph import Graph, Window
 from tvm_pex.memory_planner import Buffer, Problem, plan_memory
@@ -58,7 +58,7 @@ class Program:
 
     def __init__(self, graph: Graph, schedule: Schedule, overwrite_input: bool, *, by_steps: bool) -> None:
         self.graph = graph
-        self.rings = {ring.tensor: ring for segment in schedule.segments for ring in segment.rings}
+        self.rings = RingPlaces(graph, schedule)
         self.values: dict[str, Values] = {}
         for name in graph.inputs:
             for byte in range(graph.tensors[name].bytes):
@@ -80,7 +80,7 @@ class Program:
         for name, view in zip(op.inputs, op.views):
             pixels = {pixel for read, pixel in event.reads if read == name}
             for row, column in pixels:
-                for byte in self.bytes_of(name, view, (row, column), event.channels_read):
+                for byte in self.bytes_of(name, view, (row, column), event.part, event.channels_read):
                     self.of(name).read(byte, time)
         if event.sums:
             sums = self.of(sums_name(op.name))
@@ -89,15 +89,16 @@ class Program:
             sums.read(0, time)
         if event.gives is not None:
             shape = self.graph.tensors[op.output].shape
-            for byte in self.bytes_of(op.output, shape, event.gives, event.channels_given):
+            for byte in self.bytes_of(op.output, shape, event.gives, event.part, event.channels_given):
                 self.of(op.output).write(byte, time)
 
-    def bytes_of(self, name: str, view: tuple[int, int, int], at: tuple[int, int], channels: range) -> Iterator[int]:
-        pixel = at[0] * view[1] + at[1]
-        ring = self.rings.get(name)
-        if ring is None:
+    def bytes_of(
+        self, name: str, view: tuple[int, int, int], at: tuple[int, int], part: int, channels: range
+    ) -> Iterator[int]:
+        if name not in self.rings:
+            pixel = at[0] * view[1] + at[1]
             return (pixel * view[2] + channel for channel in channels)
-        first = pixel % ring.pixels * ring.channels
+        first = self.rings.place(name, at, part) * self.rings.rings[name].channels
         return iter(range(first, first + len(channels)))
 
 
@@ -145,7 +146,7 @@ def loose_pairs(graph: Graph, schedule: Schedule, problem: Problem, values: dict
     Exact are distances to a whole tensor that was there before (``high``) from one that grows while that is read.
     """
     segment_of = {name: n for n, segment in enumerate(schedule.segments) for name in segment.operators}
-    tiled = {name for segment in schedule.segments if segment.tile for name in segment.operators}
+    tiled = {name for segment in schedule.segments if segment.repeats for name in segment.operators}
     rings = {ring.tensor for segment in schedule.segments for ring in segment.rings}
     summed = {stage.operator for segment in schedule.segments for stage in segment.stages if stage.reduction}
     count, loose = 0, []

@@ -37,7 +37,8 @@ logging.getLogger("te_compiler").setLevel(logging.ERROR)
 
 def options_of(seed: int) -> PlanOptions:
     """Each combination in turn, for both references."""
-    return PlanOptions(axes=AXES[seed % len(AXES)], overwrite_input=seed // len(AXES) % 2 == 1)
+    overwrite, recompute = seed // len(AXES) % 2 == 1, seed // (2 * len(AXES)) % 3 == 2
+    return PlanOptions(AXES[seed % len(AXES)], overwrite, max_overhead=1.5 if recompute else 1.0)
 
 
 def run(build: CBuild, samples: Mapping[str, Any], folder: Path, **place: Any) -> Outputs:
@@ -62,9 +63,10 @@ def expected(model: Model, samples: Mapping[str, Any]) -> Outputs:
     return [np.stack(output) for output in zip(*runs)]
 
 
-def check_report(compiled: CompiledModel) -> None:
+def check_report(compiled: CompiledModel, max_overhead: float) -> None:
     report = compiled.report
-    assert report["executed_macs"] == report["macs"], (report["executed_macs"], report["macs"])
+    most = max_overhead * report["macs"]
+    assert report["macs"] <= report["executed_macs"] <= most, (report["executed_macs"], report["macs"])
     fault = fault_of(compiled.memory.problem, compiled.memory.plan)
     assert fault is None, fault
     assert compiled.build.workspace_bytes <= compiled.arena_bytes
@@ -79,7 +81,7 @@ def check(network: RandomNetwork, folder: Path, *, stock: bool) -> None:
     told = f"seed {network.seed}, stock={stock}, {options}: {network.description}"
     try:
         compiled = compile_model(model, options)
-        check_report(compiled)
+        check_report(compiled, options.max_overhead)
         samples = sample_inputs(model, RUNS, network.seed)
         places = {"input_offsets": compiled.input_offsets, "output_offsets": compiled.output_offsets}
         actual = run(compiled.build, samples, folder / "pex", arena_bytes=compiled.arena_bytes, **places)

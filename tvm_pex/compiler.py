@@ -5,23 +5,23 @@
 
 from __future__ import annotations
 
-import math
+import functools
 import time
 from dataclasses import dataclass, replace
 from typing import Any
 
 from tvm_pex.frontend.quantized_io import leave_quantisation
 from tvm_pex.frontend.tflite_model import Model
-from tvm_pex.graph import Convolution, Graph, Operator
+from tvm_pex.graph import Graph
 from tvm_pex.lowering.aot import CBuild, build_c
 from tvm_pex.lowering.usmp import ALGORITHM, ModelMemory, ModelPlan, Span
 from tvm_pex.options import PlanOptions
 from tvm_pex.relay_pass import Partition, partition, read_module, split_regions
-from tvm_pex.scheduling.cost import schedule_instructions
+from tvm_pex.scheduling.cost import schedule_instructions, schedule_macs
 from tvm_pex.scheduling.front import Point, together
 from tvm_pex.scheduling.layers import layer_bytes, lower_bound
 from tvm_pex.scheduling.lifetimes import layer_by_layer_bytes
-from tvm_pex.scheduling.schedule import Stage, check_once
+from tvm_pex.scheduling.schedule import check_once
 from tvm_pex.scheduling.search import OverBudget, Progress, find_front
 
 _ATTEMPTS = 4  # at schedules that leave enough to what runs beside them
@@ -83,7 +83,10 @@ def memory_front(model: Model, options: PlanOptions, progress: Progress | None =
         model = leave_quantisation(model)
     _, reading, kept = read_module(model.mod, options.overwrite_input)
     regions = split_regions(reading)
-    return together([find_front(graph, axes=options.axes, kept=kept, progress=progress) for graph in regions])
+    find = functools.partial(
+        find_front, axes=options.axes, kept=kept, max_overhead=options.max_overhead, progress=progress
+    )
+    return together([find(graph) for graph in regions])
 
 
 def _compiled(
@@ -108,25 +111,6 @@ def _offsets(ports: Any, names: tuple[str | None, ...], memory: ModelPlan) -> di
     return {port.name: memory.plan.offsets[name] for port, name in zip(ports, names, strict=True) if name is not None}
 
 
-def executed_macs(cut: Partition) -> int:
-    """Multiply-accumulates that the loops run: for every stage its moments times what one of them costs."""
-    total = 0
-    for graph, schedule in cut.regions:
-        operators = {op.name: op for op in graph.operators}
-        stages = (stage for segment in schedule.segments for stage in segment.stages)
-        total += sum(_stage_macs(graph, operators[stage.operator], stage) for stage in stages)
-    return total
-
-
-def _stage_macs(graph: Graph, op: Operator, stage: Stage) -> int:
-    if not isinstance(op, Convolution):
-        return 0
-    # A reduction's moment is an input pixel: one tap of its only window.
-    taps = 1 if stage.reduction else math.prod(op.window.kernel)
-    channels = graph.tensors[op.output].shape[2] * (op.views[0][2] // op.groups)
-    return math.prod(stage.domain) * taps * channels
-
-
 def _report(model: Model, cut: Partition, memory: ModelPlan, ports: dict[str, int], seconds: float) -> dict[str, Any]:
     sizes = {buffer.name: buffer.bytes for buffer in memory.problem.buffers}
     input_bytes = sum(sizes[name] for name in memory.inputs if name is not None)
@@ -142,10 +126,11 @@ def _report(model: Model, cut: Partition, memory: ModelPlan, ports: dict[str, in
             input_bytes, output_bytes, *(lower_bound(graph, cut.kept) for graph, _ in cut.regions)
         ),
         "macs": cut.reading.graph.macs(),
-        "executed_macs": executed_macs(cut),
+        "executed_macs": sum(schedule_macs(graph, schedule) for graph, schedule in cut.regions),
         "instructions": sum(schedule_instructions(graph, schedule) for graph, schedule in cut.regions),
         "segments": [
-            {"operators": list(s.operators), "axes": list(s.axes), "peak_bytes": _top(memory, s)} for s in memory.spans
+            {"operators": list(s.operators), "axes": list(s.axes), "strips": s.strips, "peak_bytes": _top(memory, s)}
+            for s in memory.spans
         ],
         "operators": _operators(cut, memory),
         "buffers": [

@@ -173,7 +173,11 @@ class Graph:
 
     def macs(self) -> int:
         """Multiply-accumulates of one inference."""
-        return sum(op.macs(self.tensors[op.output].shape) for op in self.operators if isinstance(op, Convolution))
+        return self.macs_of(self.operators)
+
+    def macs_of(self, operators: Sequence[Operator]) -> int:
+        """Multiply-accumulates of some of the operators."""
+        return sum(op.macs(self.tensors[op.output].shape) for op in operators if isinstance(op, Convolution))
 
     def consumers(self) -> dict[str, list[Operator]]:
         """For each tensor, the operators that read it, in order."""

@@ -13,10 +13,12 @@ class PlanOptions:
 
     ``axes`` are any of "rows", "pixels" (only with rows) and "channels"; ``overwrite_input`` lets the plan reuse dead
     input rows; ``quantized_io`` leaves the quantisation of float inputs and outputs to the caller; ``ram`` is a budget
-    in bytes, within which the fastest schedule is taken, instead of the one of least memory.
+    in bytes, within which the fastest schedule is taken, instead of the one of least memory; up to ``max_overhead``
+    times the model's multiply-accumulates may be run.
     """
 
     axes: tuple[str, ...] = ALL_AXES
     overwrite_input: bool = False
     quantized_io: bool = False
     ram: int | None = None
+    max_overhead: float = 1.0

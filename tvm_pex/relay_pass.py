@@ -50,6 +50,7 @@ class PexPartition:
     ``axes`` are any of "rows", "pixels" (only with rows) and "channels". After a run, ``refused`` lists the operators
     that stay stock, with reasons. With ``overwrite_input`` schedules may count on the model input's dead rows. With
     ``ram`` each region gets its fastest schedule of at most that many bytes; search.OverBudget is raised if none fits.
+    With ``max_overhead`` each region may run up to that many times its multiply-accumulates.
     """
 
     def __init__(
@@ -58,8 +59,9 @@ class PexPartition:
         overwrite_input: bool = False,
         progress: Progress | None = None,
         ram: int | None = None,
+        max_overhead: float = 1.0,
     ) -> None:
-        self.options = PlanOptions(tuple(axes), overwrite_input, ram=ram)
+        self.options = PlanOptions(tuple(axes), overwrite_input, ram=ram, max_overhead=max_overhead)
         self.progress = progress
         self.refused: tuple[Refusal, ...] = ()
 
@@ -73,16 +75,24 @@ class PexPartition:
 def partition(mod: Any, options: PlanOptions = PlanOptions(), progress: Progress | None = None) -> Partition:
     """What PexPartition does, with everything it found out. ``options.quantized_io`` is not its matter."""
     mod, reading, kept = read_module(mod, options.overwrite_input)
-    regions = [
-        _Region(graph, find_schedule(graph, axes=options.axes, kept=kept, budget=options.ram, progress=progress))
-        for graph in split_regions(reading)
-    ]
+    regions = [_Region(graph, _find(graph, options, kept, progress)) for graph in split_regions(reading)]
     if not regions:
         return Partition(mod, (), reading, kept)
     main = _Rewriter(reading, regions).main(mod["main"])
     rewritten = tvm.IRModule({**dict(mod.functions.items()), mod.get_global_var("main"): main}, mod.type_definitions)
     rewritten = relay.transform.InferType()(rewritten)
     return Partition(rewritten, tuple((r.graph, r.schedule) for r in regions), reading, kept)
+
+
+def _find(graph: Graph, options: PlanOptions, kept: frozenset[str], progress: Progress | None) -> Schedule:
+    return find_schedule(
+        graph,
+        axes=options.axes,
+        kept=kept,
+        budget=options.ram,
+        max_overhead=options.max_overhead,
+        progress=progress,
+    )
 
 
 def read_module(mod: Any, overwrite_input: bool) -> tuple[Any, Reading, frozenset[str]]:

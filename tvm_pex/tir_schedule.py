@@ -8,19 +8,20 @@ A segment becomes ::
                 kernel of k at its pixel             # along "rows" alone: at each of its row's pixels
 
 Every ring, every run of sums and every tensor between segments is one TIR allocation, so that the memory planner
-sees and places each of them.
+sees and places each of them. Slices of channels and strips of columns are loops around all this.
 """
 
 from __future__ import annotations
 
 import json
+import math
 import re
 from typing import Any
 
 import tvm
 from tvm import tir
 
-from tvm_pex.graph import Convolution, Graph, Operator
+from tvm_pex.graph import Convolution, Graph, Operator, Shape
 from tvm_pex.lowering.kernels import Expr, Moment, Place, Running, Store, emit_operator
 from tvm_pex.scheduling.lifetimes import accumulator_dtype, accumulators, closes, sum_dtype, sums_name
 from tvm_pex.scheduling.schedule import Schedule, Segment, Stage
@@ -78,10 +79,10 @@ class _Region:
         names = [*graph.inputs, *graph.constants]
         self.flat = {name: _flattened(buffer) for name, buffer in zip(names, inputs, strict=True)}
         self.flat.update({name: _flattened(buffer) for name, buffer in zip(graph.outputs, outputs, strict=True)})
-        self.rings = {ring.tensor: ring for segment in schedule.segments for ring in segment.rings}
+        rings = {ring.tensor for segment in schedule.segments for ring in segment.rings}
         self.crossing = []
         for tensor in graph.tensors.values():
-            if tensor.name not in self.flat and tensor.name not in self.rings:
+            if tensor.name not in self.flat and tensor.name not in rings:
                 count = tensor.bytes // tensor.item_bytes
                 self.flat[tensor.name] = _flat(buffer_name(tensor.name), tensor.dtype, count)
                 self.crossing.append(self.flat[tensor.name])
@@ -105,15 +106,6 @@ class _Region:
             body = _allocate(buffer, body)
         return body
 
-    def store(self, ib: Any, tensor: str, view: tuple[int, int, int], base: Expr) -> Store:
-        """``base`` is where the present slice begins in a whole tensor's pixel; rings hold just the slice."""
-        pointer = ib.buffer_ptr(self.flat[tensor])
-        ring = self.rings.get(tensor)
-        if ring is None:
-            return Store(pointer, view[1], view[2], base=base)
-        pixels = None if ring.pixels == view[0] * view[1] else ring.pixels
-        return Store(pointer, view[1], ring.channels, pixels)
-
 
 class _Nest:
     """One segment's loops."""
@@ -124,18 +116,25 @@ class _Nest:
         self.ib = tir.ir_builder.create()
         self.constants = {name: self.ib.buffer_ptr(region.flat[name]) for name in region.graph.constants}
         self.scratch = {dtype: self.ib.buffer_ptr(scratch) for dtype, scratch in region.scratch.items()}
+        self.stages = {region.operators[stage.operator].output: stage for stage in segment.stages}
+        self.rings = {ring.tensor: ring for ring in segment.rings}
         self.slice: Expr = 0
         self.slices = 1
+        self.strip: Expr = 0
 
     def build(self) -> Any:
-        if not self.segment.tile:
-            self._time()
-        else:
+        if self.segment.tile:
             first = self.region.operators[self.segment.stages[0].operator]
             self.slices = self.region.graph.tensors[first.output].shape[2] // self.segment.tile
             with self.ib.for_range(0, self.slices, "slice") as slice_:
                 self.slice = slice_
                 self._time()
+        elif self.segment.strips > 1:
+            with self.ib.for_range(0, self.segment.strips, "strip") as strip:
+                self.strip = strip
+                self._time()
+        else:
+            self._time()
         return self.ib.get()
 
     def _time(self) -> None:
@@ -175,7 +174,24 @@ class _Nest:
 
     def _emit(self, stage: Stage, row: Expr, column: Expr) -> None:
         op = self.region.operators[stage.operator]
-        emit_operator(self.ib, op, self._place(op), self._moment(op, stage, row, column))
+        if self.segment.strips == 1:
+            emit_operator(self.ib, op, self._place(op), self._moment(op, stage, row, column))
+            return
+        column = column + self._first_column(stage)
+        with self.ib.if_scope(tir.all(column >= 0, column < self.region.graph.tensors[op.output].shape[1])):
+            emit_operator(self.ib, op, self._place(op), self._moment(op, stage, row, column))
+
+    def _first_column(self, stage: Stage) -> Expr:
+        return self.strip * stage.origin[0] + stage.origin[1]
+
+    def _store(self, tensor: str, view: Shape, base: Expr) -> Store:
+        """``base`` is where the present slice begins in a whole tensor's pixel; rings hold just the slice."""
+        pointer, ring = self.ib.buffer_ptr(self.region.flat[tensor]), self.rings.get(tensor)
+        if ring is None:
+            return Store(pointer, view[1], view[2], base=base)
+        stage = self.stages[tensor]
+        pixels = None if ring.pixels == math.prod(stage.domain) else ring.pixels
+        return Store(pointer, stage.domain[1], ring.channels, pixels, first=self._first_column(stage))
 
     def _moment(self, op: Operator, stage: Stage, row: Expr, column: Expr) -> Moment:
         sums = self.region.flat.get(sums_name(op.name))
@@ -193,13 +209,13 @@ class _Nest:
     def _place(self, op: Operator) -> Place:
         region, tile = self.region, self.segment.tile
         tensor = region.graph.tensors[op.output]
-        sliced = {ring.tensor for ring in self.segment.rings} if tile else set()
+        sliced = self.rings.keys() if tile else ()
         base = self.slice * tile if tile else 0
         read = 0 if isinstance(op, Convolution) and op.groups == 1 else base
         written = 0 if closes(op, self.segment) else base
         return Place(
-            inputs=tuple(region.store(self.ib, n, v, read) for n, v in zip(op.inputs, op.views, strict=True)),
-            output=region.store(self.ib, op.output, tensor.shape, written),
+            inputs=tuple(self._store(n, v, read) for n, v in zip(op.inputs, op.views, strict=True)),
+            output=self._store(op.output, tensor.shape, written),
             shape_out=tensor.shape,
             dtype_out=tensor.dtype,
             constants=self.constants,

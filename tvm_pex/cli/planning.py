@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import json
+import math
 import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -51,6 +52,12 @@ def _bytes(_context: click.Context, option: click.Parameter, text: str | None) -
     return None if text is None else parse_bytes(text, option.opts[0])
 
 
+def _factor(_context: click.Context, option: click.Parameter, factor: float) -> float:
+    if not 1 <= factor < math.inf:
+        raise BadInput(f"{option.opts[0]} {factor}: give a number from 1 on, as 1.2")
+    return factor
+
+
 def planning(command: Callable[..., None]) -> Callable[..., None]:
     """Gives ``command`` a Request as its first argument, made of the options that all commands share."""
 
@@ -62,9 +69,10 @@ def planning(command: Callable[..., None]) -> Callable[..., None]:
         overwrite_input: bool,
         quantized_io: bool,
         ram: int | None,
+        max_overhead: float,
         **own: Any,
     ) -> None:
-        options = PlanOptions(AXES[axes], overwrite_input, quantized_io, ram)
+        options = PlanOptions(AXES[axes], overwrite_input, quantized_io, ram, max_overhead)
         command(Request(model, options, as_json), **own)
 
     for decorate in (
@@ -89,6 +97,14 @@ def planning(command: Callable[..., None]) -> Callable[..., None]:
             metavar="BYTES",
             callback=_bytes,
             help="Take the fastest schedule whose arena fits, as 65536, 64k or 256KiB, not the one of least memory.",
+        ),
+        click.option(
+            "--max-overhead",
+            type=float,
+            default=1.0,
+            metavar="FACTOR",
+            callback=_factor,
+            help="Allow up to this many times the multiply-accumulates, as 1.2, where that saves memory.",
         ),
         click.argument("model", type=click.Path(path_type=Path), metavar="MODEL.tflite"),
     ):

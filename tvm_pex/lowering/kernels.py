@@ -25,7 +25,8 @@ class Store:
     """Where a tensor lives: a flat TIR pointer, and the ring position of pixel (row, column).
 
     ``width`` and ``channels`` are those of the view; ``channels`` of a sliced tensor count one slice. ``pixels`` is the
-    ring's length, None for a whole tensor; ``base`` where the slice begins inside a whole tensor's pixel.
+    ring's length, None for a whole tensor; ``base`` where the slice begins inside a whole tensor's pixel; ``first`` the
+    column of the tensor at which the store's columns begin.
     """
 
     pointer: Any
@@ -33,9 +34,11 @@ class Store:
     channels: int
     pixels: int | None = None
     base: Expr = 0
+    first: Expr = 0
 
     def at(self, row: Expr, column: Expr) -> Expr:
         """Index of the pixel's first channel, or of the slice's."""
+        column = column - self.first
         if self.pixels is None:
             return (row * self.width + column) * self.channels + self.base
         if self.pixels % self.width == 0:

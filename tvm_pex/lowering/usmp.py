@@ -31,12 +31,16 @@ _SCRATCH_ALIGNMENT = 4
 
 @dataclass(frozen=True)
 class Span:
-    """Operators that run interleaved, along ``axes``, from step ``first`` to ``last``; no axes: stock TVM's own."""
+    """Operators that run interleaved, along ``axes``, from step ``first`` to ``last``; no axes: stock TVM's own.
+
+    All of the steps pass once for each of the ``strips``.
+    """
 
     operators: tuple[str, ...]
     axes: tuple[str, ...]
     first: int
     last: int
+    strips: int = 1
 
 
 @dataclass(frozen=True)
@@ -241,7 +245,8 @@ class _Walk:
             self.inner.append(track)
         for segment in schedule.segments:
             length = steps(Schedule((segment,)))
-            self.spans.append(Span(segment.operators, segment.axes, self.now, self.now + length - 1))
+            last = self.now + length - 1
+            self.spans.append(Span(segment.operators, segment.axes, self.now, last, segment.strips))
             self.now += length
 
     def _stock(self, call: _Call) -> None:

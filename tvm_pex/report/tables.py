@@ -23,6 +23,7 @@ def show_plan(report: dict[str, Any], arena_map: str) -> None:
     segments.add_column("peak, bytes", justify="right")
     for segment in report["segments"]:
         axes = ", ".join(segment["axes"]) or "whole tensors"
+        axes += f", {segment['strips']} strips" if segment["strips"] > 1 else ""
         segments.add_row(" ".join(segment["operators"]), axes, f"{segment['peak_bytes']:,}")
     console.print(segments)
     operators = Table("operator", title="Bytes in use while it runs", title_justify="left")
@@ -83,10 +84,12 @@ def _memory(report: dict[str, Any]) -> Table:
     table.add_row("layer by layer", f"{before:,}")
     table.add_row(f"arena ({before / after:.1f} times less)" if after else "arena", f"{after:,}")
     table.add_row("arena without input and output", f"{report['arena_without_io_bytes']:,}")
-    table.add_row("no schedule needs less than", f"{report['lower_bound_bytes']:,}")
+    table.add_row("no schedule without recompute needs less than", f"{report['lower_bound_bytes']:,}")
     table.add_section()
     table.add_row("multiply-accumulates", f"{report['macs']:,}")
-    table.add_row("multiply-accumulates executed", f"{report['executed_macs']:,}")
+    executed = report["executed_macs"]
+    paid = f" ({executed / report['macs']:.3f} times)" if executed > report["macs"] else ""
+    table.add_row(f"multiply-accumulates executed{paid}", f"{executed:,}")
     table.add_row("instructions, by the model that --ram goes by", f"{report['instructions']:,}")
     return table
 

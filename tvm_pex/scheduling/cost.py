@@ -56,6 +56,24 @@ def operator_instructions(graph: Graph, op: Operator) -> int:
     return instructions + results * COPY
 
 
+def segment_macs(graph: Graph, operators: Sequence[Operator], segment: Segment) -> int:
+    """Multiply-accumulates that ``segment`` runs: for every stage its pixels times what one of them costs."""
+    total = 0
+    for op, stage in zip(operators, segment.stages, strict=True):
+        if isinstance(op, Convolution):
+            # A reduction's pixel is one of the input: one tap of its only window.
+            taps = 1 if stage.reduction else math.prod(op.window.kernel)
+            _, width, channels = graph.tensors[op.output].shape
+            total += segment.pixels_run(stage, width) * taps * channels * (op.views[0][2] // op.groups)
+    return total
+
+
+def schedule_macs(graph: Graph, schedule: Schedule) -> int:
+    """Multiply-accumulates of one inference of the operators of ``graph``, as the loops run them."""
+    operators = {op.name: op for op in graph.operators}
+    return sum(segment_macs(graph, [operators[n] for n in s.operators], s) for s in schedule.segments)
+
+
 def overhead(graph: Graph, operators: Sequence[Operator], segment: Segment) -> int:
     """What ``operators`` cost more in ``segment`` than each alone.
 
@@ -64,6 +82,7 @@ def overhead(graph: Graph, operators: Sequence[Operator], segment: Segment) -> i
     3. A slice of channels repeats the loops over pixels and, where it closes, those over windows; its sums are loaded
        and stored once more with each slice.
     4. A reduction over pixels that come one by one loads and stores a running sum for each.
+    5. Strips compute the columns between them in both.
     """
     if len(operators) == 1 and not segment.tile:
         return 0
@@ -72,11 +91,15 @@ def overhead(graph: Graph, operators: Sequence[Operator], segment: Segment) -> i
     made = {op.output for op in operators}
     total = 0
     for op, stage in zip(operators, segment.stages, strict=True):
-        total += slices * segment.extent[0] * segment.extent[1] * _guard(stage)
+        total += slices * segment.strips * segment.extent[0] * segment.extent[1] * _guard(stage)
         height, width, channels = graph.tensors[op.output].shape
         pixels, results = height * width, height * width * channels
         taps = 1 if stage.reduction else math.prod(op.window.kernel)
-        reads = math.prod(stage.domain) * channels * taps
+        run = segment.pixels_run(stage, width)
+        reads = run * channels * taps
+        if segment.strips > 1:
+            total += operator_instructions(graph, op) * (run - pixels) // pixels
+            pixels = run
         total += slices * pixels * wraps.get(op.output, 0)
         total += reads * sum(wraps.get(name, 0) for name in op.inputs)
         total += (slices - 1) * pixels * PIXEL

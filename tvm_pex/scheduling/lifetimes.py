@@ -259,15 +259,15 @@ class _Clock:
         return int(steps[0]), int(steps[-1])
 
     def lifetime(self, segment: Segment, stage: Stage) -> tuple[int, int]:
-        """As ``span``, but the whole segment where it runs once for each slice of channels."""
-        if segment.tile:
+        """As ``span``, but the whole segment where its loop nest runs more than once."""
+        if segment.repeats:
             return self.base[stage.operator], self.end(segment)
         return self.span(segment, stage)
 
     def made(self, tensor: str) -> Front | None:
         """How the tensor's bytes come to be; None when they are there, or come, all at once."""
         op = self.maker.get(tensor)
-        if op is None or self.stage[op.name].reduction or self.segment[op.name].tile:
+        if op is None or self.stage[op.name].reduction or self.segment[op.name].repeats:
             return None
         height, width, channels = self.graph.tensors[tensor].shape
         steps = self.step(op.name, np.arange(height, dtype=np.int64), np.arange(width, dtype=np.int64))
@@ -278,7 +278,7 @@ class _Clock:
         """How many bytes at the tensor's front ``op`` will not read again, over time."""
         view = next(v for name, v in zip(op.inputs, op.views, strict=True) if name == tensor)
         stage = self.stage[op.name]
-        if self.segment[op.name].tile:
+        if self.segment[op.name].repeats:
             times = np.array([self.end(self.segment[op.name]) + 1], np.int64)
             return Front(times, np.array([self.graph.tensors[tensor].bytes], np.int64))
         last = [self._last(op, axis, view[axis]) for axis in (0, 1)]
@@ -317,7 +317,7 @@ def _whole(clock: _Clock, tensor: Tensor) -> Track:
     if op is not None:
         segment, stage = clock.segment[op.name], clock.stage[op.name]
         first, last = clock.lifetime(segment, stage)
-        if stage.reduction and not segment.tile:
+        if stage.reduction and not segment.repeats:
             first = last
     last = max([last, *(int(front.times[-1]) - 1 for front in readers)])
     return Track(
@@ -332,8 +332,8 @@ def _ring(clock: _Clock, segment: Segment, ring: Ring) -> Track:
     last = max([last, *(int(front.times[-1]) - 1 for front in readers)])
     size = ring.pixels * ring.channels * tensor.item_bytes
     buffer = Buffer(ring.tensor, size, first, last, tensor.item_bytes)
-    if segment.tile:
-        return Track(buffer)
+    if segment.repeats:
+        return Track(buffer, turn=_turn(clock, segment, op))
     written = clock.made(ring.tensor)
     if ring.pixels == tensor.shape[0] * tensor.shape[1]:
         return Track(buffer, written, tuple(readers))

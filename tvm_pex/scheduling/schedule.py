@@ -15,7 +15,8 @@ rows. Operators whose only window covers their whole input run over the *input's
 
 A tensor between two operators of a segment is a *ring*: pixel (r, c) lives at position ``(r * width + c) % pixels``.
 Tensors on a cut between segments are whole. With a ``tile`` the nest runs once for each slice of channels: the rings
-hold a slice, and a convolution that ends the segment keeps whole sums (the accumulators).
+hold a slice, and a convolution that ends the segment keeps whole sums (the accumulators). With ``strips`` the nest runs
+once for each strip of columns (``tvm_pex.scheduling.strips``), which alone computes anything twice.
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ from typing import Any
 
 from tvm_pex.graph import Convolution, Graph, Operator, Pair, Pool
 from tvm_pex.scheduling.rings import ring_pixels
+from tvm_pex.scheduling.strips import Columns, Sliding, strip_columns
 
 _AXES = ("rows", "pixels")
 
@@ -38,6 +40,8 @@ class Stage:
     """One operator of a segment: its clock (see the module's formula) and the (rows, columns) it runs over.
 
     A ``reduction`` runs over its input's pixels, which it adds up as they come, the others over their output's.
+    With strips, position 0 along the columns is column ``origin[0] * strip + origin[1]``, and columns that the tensor
+    does not have are left out.
     """
 
     operator: str
@@ -45,6 +49,7 @@ class Stage:
     delay: Pair
     domain: Pair
     reduction: bool = False
+    origin: Pair = (0, 0)
 
     def time(self, axis: int, index: int) -> int:
         return self.stride[axis] * index + self.delay[axis]
@@ -61,21 +66,40 @@ class Ring:
 
 @dataclass(frozen=True)
 class Segment:
-    """Operators that run interleaved. ``extent`` is the number of (row, pixel) moments, ``tile`` channels a slice."""
+    """Operators that run interleaved.
+
+    ``extent`` is the number of (row, pixel) moments; all of them pass once for each slice of ``tile`` channels, and
+    once for each of the ``strips``.
+    """
 
     axes: tuple[str, ...]
     stages: tuple[Stage, ...]
     rings: tuple[Ring, ...]
     extent: Pair
     tile: int | None = None
+    strips: int = 1
+
+    @property
+    def repeats(self) -> bool:
+        """True when the loop nest runs more than once: for slices of channels, or for strips."""
+        return self.tile is not None or self.strips > 1
 
     @property
     def operators(self) -> tuple[str, ...]:
         return tuple(stage.operator for stage in self.stages)
 
+    def pixels_run(self, stage: Stage, width: int) -> int:
+        """Pixels that ``stage`` runs over, of ``width`` columns; what several strips compute counts each time."""
+        if self.strips == 1:
+            return math.prod(stage.domain)
+        columns = Columns(*stage.origin, stage.domain[1])
+        return stage.domain[0] * sum(columns.inside(strip, width) for strip in range(self.strips))
+
     def __str__(self) -> str:
-        loops = ", ".join(([f"channels/{self.tile}"] if self.tile else []) + [a for a in self.axes if a != "channels"])
-        return f"{loops or 'layer'}: {' '.join(self.operators)}"
+        loops = [f"channels/{self.tile}"] if self.tile else []
+        loops += [f"{self.strips} strips"] if self.strips > 1 else []
+        loops += [axis for axis in self.axes if axis != "channels"]
+        return f"{', '.join(loops) or 'layer'}: {' '.join(self.operators)}"
 
 
 @dataclass(frozen=True)
@@ -97,11 +121,13 @@ def schedule_from_json(text: str) -> Schedule:
     return Schedule(tuple(_segment(**fields) for fields in json.loads(text)["segments"]))
 
 
-def _segment(axes: list[str], stages: list[Any], rings: list[Any], extent: list[int], tile: int | None) -> Segment:
-    made = tuple(
-        Stage(s["operator"], _pair(s["stride"]), _pair(s["delay"]), _pair(s["domain"]), s["reduction"]) for s in stages
-    )
-    return Segment(tuple(axes), made, tuple(Ring(**ring) for ring in rings), _pair(extent), tile)
+def _segment(axes: list[str], stages: list[Any], rings: list[Any], extent: list[int], **repeats: Any) -> Segment:
+    made = tuple(Stage(**{key: _frozen(value) for key, value in stage.items()}) for stage in stages)
+    return Segment(tuple(axes), made, tuple(Ring(**ring) for ring in rings), _pair(extent), **repeats)
+
+
+def _frozen(value: Any) -> Any:
+    return _pair(value) if isinstance(value, list) else value
 
 
 def _pair(values: Sequence[int]) -> Pair:
@@ -121,21 +147,34 @@ def can_reduce(op: Operator, graph: Graph) -> bool:
     return (isinstance(op, Pool) and not op.maximum) or (isinstance(op, Convolution) and op.groups == 1)
 
 
-def make_segment(graph: Graph, operators: Sequence[Operator], axes: Sequence[str], tile: int | None = None) -> Segment:
+def make_segment(
+    graph: Graph, operators: Sequence[Operator], axes: Sequence[str], tile: int | None = None, strips: int = 1
+) -> Segment:
     """The segment that runs ``operators`` (in topological order) along ``axes``, a prefix of ("rows", "pixels").
 
     Operators with time to spare run early or late, whichever keeps less in memory. With a ``tile``, a divisor of
-    ``sliced_channels``, the whole nest runs once for each slice of that many channels.
+    ``sliced_channels``, the whole nest runs once for each slice of that many channels; with ``strips``, once for each
+    of at most that many strips of columns.
     Raises Unschedulable when two paths between the same operators disagree about strides, when a tensor would be read
-    under another shape than it is written, or when something inside needs a reduction's result.
+    under another shape than it is written, when something inside needs a reduction's result, or when there would be
+    strips of a reduction.
     """
     links = _Links(graph, operators)
+    if strips > 1:
+        strips = _cut_into_strips(links, strips)
     flags = tuple(axis in axes for axis in _AXES)
     strides = _strides(links, flags)
     delays = _settle(links, strides, _earliest(links, strides))
     low = tuple(min(delay[axis] for delay in delays) for axis in (0, 1))
     stages = tuple(
-        Stage(op.name, stride, (delay[0] - low[0], delay[1] - low[1]), links.domain(k), links.reduction[k])
+        Stage(
+            op.name,
+            stride,
+            (delay[0] - low[0], delay[1] - low[1]),
+            links.domain(k),
+            links.reduction[k],
+            links.origin(k),
+        )
         for k, (op, stride, delay) in enumerate(zip(operators, strides, delays, strict=True))
     )
     rings = tuple(Ring(name, pixels, tile or graph.tensors[name].shape[2]) for name, pixels in _rings(links, stages))
@@ -143,7 +182,27 @@ def make_segment(graph: Graph, operators: Sequence[Operator], axes: Sequence[str
         max(stage.time(axis, stage.domain[axis] - 1) + 1 for stage in stages) if flags[axis] else 1 for axis in (0, 1)
     )
     names = (("channels",) if tile else ()) + tuple(a for a in _AXES if a in axes)
-    return Segment(names, stages, rings, (extent[0], extent[1]), tile)
+    return Segment(names, stages, rings, (extent[0], extent[1]), tile, strips)
+
+
+def _cut_into_strips(links: _Links, strips: int) -> int:
+    """Gives ``links`` the columns of each operator in a strip; answers how many strips there are."""
+    if any(links.reduction):
+        raise Unschedulable("a reduction adds each pixel up once: it has no strips")
+    outside = outside_tensors(links.graph, [op.name for op in links.operators])
+    strides = _axis_strides(links, 1)
+    sliding = [
+        Sliding(
+            op.window,
+            strides[k],
+            links.graph.tensors[op.output].shape[1] if op.output in outside else 0,
+            links.consumers[k],
+        )
+        for k, op in enumerate(links.operators)
+    ]
+    strips, columns = strip_columns(sliding, strips)
+    links.columns = columns if strips > 1 else None  # columns too few for two strips
+    return strips
 
 
 def sliced_channels(graph: Graph, operators: Sequence[Operator]) -> int | None:
@@ -185,6 +244,7 @@ class _Links:
         made = {op.output: k for k, op in enumerate(operators)}
         # What is whole already need not be added up as it comes.
         self.reduction = [can_reduce(op, graph) and op.inputs[0] in made for op in operators]
+        self.columns: list[Columns] | None = None
         self.producers: list[list[int]] = [[] for _ in operators]
         self.consumers: list[list[int]] = [[] for _ in operators]
         for k, op in enumerate(operators):
@@ -203,27 +263,34 @@ class _Links:
     def domain(self, k: int) -> Pair:
         op = self.operators[k]
         shape = op.views[0] if self.reduction[k] else self.graph.tensors[op.output].shape
-        return shape[0], shape[1]
+        return shape[0], self.columns[k].count if self.columns else shape[1]
+
+    def origin(self, k: int) -> Pair:
+        return (self.columns[k].step, self.columns[k].first) if self.columns else (0, 0)
 
     def step(self, k: int, axis: int) -> int:
         return 1 if self.reduction[k] else self.operators[k].window.stride[axis]
 
-    def wait(self, k: int, axis: int) -> int:
-        """Rows (or pixels) of its input that operator k must see before it can give its first."""
-        op = self.operators[k]
+    def wait(self, k: int, p: int, axis: int) -> int:
+        """Rows (or pixels) of operator p's output that operator k must see before it can give its first."""
         if self.reduction[k]:
             return 0
-        return min(op.window.reach(axis) - op.window.pad[axis], op.views[0][axis] - 1)
+        return min(self.operators[k].window.reach(axis) - self.pad(k, p, axis), self.domain(p)[axis] - 1)
 
-    def use(self, k: int, axis: int) -> tuple[int, ...]:
-        """Key of ``last_reader``: what decides which output position reads an input position last."""
-        op = self.operators[k]
-        size_in = op.views[0][axis]
+    def pad(self, k: int, p: int, axis: int) -> int:
+        """How far before p's first position k's first window begins."""
+        window = self.operators[k].window
+        if axis == 0 or not self.columns:
+            return window.pad[axis]
+        return window.pad[1] + self.columns[p].first - self.columns[k].first * window.stride[1]
+
+    def use(self, k: int, p: int, axis: int) -> tuple[int, ...]:
+        """Key of ``last_reader``: what decides which position of k reads a position of p last."""
+        size = self.domain(p)[axis]
         if self.reduction[k]:
-            return (size_in, size_in, 1, 1, 1, 0)
-        w = op.window
-        size_out = self.graph.tensors[op.output].shape[axis]
-        return (size_in, size_out, w.kernel[axis], w.stride[axis], w.dilation[axis], w.pad[axis])
+            return (size, size, 1, 1, 1, 0)
+        w = self.operators[k].window
+        return (size, self.domain(k)[axis], w.kernel[axis], w.stride[axis], w.dilation[axis], self.pad(k, p, axis))
 
 
 def _strides(links: _Links, flags: tuple[bool, ...]) -> list[Pair]:
@@ -262,7 +329,7 @@ def _earliest(links: _Links, strides: Sequence[Pair]) -> list[Pair]:
     delays: list[Pair] = []
     for k in range(len(links.operators)):
         first = [
-            max((delays[p][axis] + strides[p][axis] * links.wait(k, axis) for p in links.producers[k]), default=0)
+            max((delays[p][axis] + strides[p][axis] * links.wait(k, p, axis) for p in links.producers[k]), default=0)
             for axis in (0, 1)
         ]
         delays.append((first[0], first[1]))
@@ -275,7 +342,8 @@ def _settle(links: _Links, strides: Sequence[Pair], delays: list[Pair]) -> list[
         if not links.consumers[k]:
             continue
         latest = [
-            min(delays[c][axis] - strides[k][axis] * links.wait(c, axis) for c in links.consumers[k]) for axis in (0, 1)
+            min(delays[c][axis] - strides[k][axis] * links.wait(c, k, axis) for c in links.consumers[k])
+            for axis in (0, 1)
         ]
         moved = (max(latest[0], delays[k][0]), max(latest[1], delays[k][1]))
         if moved == delays[k]:
@@ -313,13 +381,14 @@ def outside_tensors(graph: Graph, operators: Sequence[str]) -> set[str]:
 
 def _ring_pixels(links: _Links, strides: Sequence[Pair], delays: Sequence[Pair], k: int) -> int:
     """Pixels of operator k's output that are alive at once, at the worst moment."""
-    height, width, _ = links.graph.tensors[links.operators[k].output].shape
+    height = links.graph.tensors[links.operators[k].output].shape[0]
+    width = links.columns[k].count if links.columns else links.graph.tensors[links.operators[k].output].shape[1]
     readers = tuple(
         (
             strides[c],
             (delays[c][0] - delays[k][0], delays[c][1] - delays[k][1]),
-            links.use(c, 0),
-            links.use(c, 1),
+            links.use(c, k, 0),
+            links.use(c, k, 1),
         )
         for c in links.consumers[k]
     )

@@ -9,10 +9,15 @@ of planned ones. Of the schedules of least peak the one of least price (``tvm_pe
 
 With a budget the limit for a single segment falls, each time below the highest segment, until the cheapest path under
 the limit fits as a whole. The limits do not depend on the budget, so that a larger one never gives a slower schedule.
+
+Where recompute is allowed, segments may also run by strips, and a path must keep to the multiply-accumulates allowed.
+
+The order of the operators decides what may go together: where a graph has branches, several orders are tried.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import itertools
 from collections.abc import Callable, Iterator, Sequence
@@ -20,28 +25,34 @@ from dataclasses import dataclass
 
 from tvm_pex.graph import Graph, Operator
 from tvm_pex.memory_planner import plan_memory
-from tvm_pex.scheduling.cost import operator_instructions, overhead
+from tvm_pex.scheduling.cost import operator_instructions, overhead, segment_macs
 from tvm_pex.scheduling.lifetimes import accumulators, memory_problem, segment_problem, sum_bytes
+from tvm_pex.scheduling.orders import operator_orders
 from tvm_pex.scheduling.schedule import Schedule, Segment, Unschedulable, make_segment, outside_tensors, sliced_channels
 
 ALL_AXES = ("rows", "pixels", "channels")
 
 Progress = Callable[[int, int], None]
-Cost = tuple[int, int, tuple[int, ...]]  # peak, price, positions of the path's candidates
 _NONE = 1 << 62
 _SLACK = (0, 2, 5)  # percent above the least peak of single segments where paths are tried
+_STRIPS = (2, 3, 4, 6, 8)
+_WEIGHTS = (0, 16, 256, 1 << 40)  # instructions that a path is charged for a multiply-accumulate that it runs again
 _EFFORT = 300  # nodes of the planner's exact search: enough for a segment of a dozen buffers
 
 
 @dataclass(frozen=True)
 class Candidate:
-    """Operators ``start`` to ``stop`` (excluded) as a segment, the least peak to expect, the price in instructions."""
+    """Operators ``start`` to ``stop`` (excluded) as a segment, the least peak to expect, the price in instructions.
+
+    ``again`` are the multiply-accumulates that it runs a second time.
+    """
 
     start: int
     stop: int
     floor: int
     price: int
     segment: Segment
+    again: int = 0
 
 
 class OverBudget(ValueError):
@@ -69,16 +80,26 @@ def find_schedule(
     axes: Sequence[str] = ALL_AXES,
     kept: frozenset[str] = frozenset(),
     budget: int | None = None,
+    max_overhead: float = 1.0,
     progress: Progress | None = None,
 ) -> Schedule:
     """The schedule of least peak over ``axes``: channels, rows, or rows and pixels. Deterministic.
 
     With a ``budget`` in bytes, the one of fewest instructions whose peak is not above it; raises OverBudget if there is
-    none. ``kept`` are inputs that may not be overwritten before the last of them has been read. ``progress`` is called
-    with (operators done, operators in all).
+    none. ``kept`` are inputs that may not be overwritten before the last of them has been read. Up to ``max_overhead``
+    times the graph's multiply-accumulates may be run. ``progress`` is called with (operators done, operators in all).
     """
-    paths = _paths(graph, axes, kept, progress)
-    return paths.best() if budget is None else paths.within(budget)
+    orders = _all_paths(graph, axes, kept, max_overhead, progress)
+    low = [choice for paths in orders for choice in paths.at_least()]
+    if budget is None:
+        return min(low, key=lambda choice: (choice.arena_bytes, choice.instructions)).schedule
+    fitting = [choice for choice in low if choice.arena_bytes <= budget]
+    for paths in orders:
+        fitting += itertools.islice((c for c in paths.falling() if c.arena_bytes <= budget), 1)
+    if not fitting:
+        least = min(low, key=lambda choice: choice.arena_bytes)
+        raise OverBudget(budget, least.arena_bytes, _highest(graph, least.schedule, kept).operators)
+    return min(fitting, key=lambda choice: (choice.instructions, choice.arena_bytes)).schedule
 
 
 def find_front(
@@ -86,41 +107,89 @@ def find_front(
     *,
     axes: Sequence[str] = ALL_AXES,
     kept: frozenset[str] = frozenset(),
+    max_overhead: float = 1.0,
     progress: Progress | None = None,
 ) -> tuple[Choice, ...]:
     """What falling budgets give, from the fastest schedule down to the least peak; arguments as for find_schedule."""
-    return _paths(graph, axes, kept, progress).front()
+    found: list[Choice] = []
+    for paths in _all_paths(graph, axes, kept, max_overhead, progress):
+        found += [*paths.at_least(), *paths.falling()]
+    chosen: list[Choice] = []
+    for choice in sorted(found, key=lambda choice: (choice.arena_bytes, choice.instructions)):
+        if not chosen or choice.instructions < chosen[-1].instructions:
+            chosen.append(choice)
+    return tuple(chosen[::-1])
 
 
-def _paths(graph: Graph, axes: Sequence[str], kept: frozenset[str], progress: Progress | None) -> _Paths:
-    count = len(graph.operators)
-    found: list[Candidate] = []
-    for start in range(count):
-        found += _candidates(graph, start, axes, kept)
-        if progress:
-            progress(start + 1, count)
-    return _Paths(graph, found, kept)
+def _highest(graph: Graph, schedule: Schedule, kept: frozenset[str]) -> Segment:
+    """The segment that needs most."""
+    return max(schedule.segments, key=lambda s: plan_memory(segment_problem(graph, s, kept), effort=_EFFORT).peak)
 
 
-def _candidates(graph: Graph, start: int, axes: Sequence[str], kept: frozenset[str]) -> Iterator[Candidate]:
-    """Every segment that begins at ``start``."""
+def _all_paths(
+    graph: Graph, axes: Sequence[str], kept: frozenset[str], max_overhead: float, progress: Progress | None
+) -> list[_Paths]:
+    """The paths of each order of the operators."""
+    allowed = int((max_overhead - 1) * graph.macs())
+    orders, count = operator_orders(graph), len(graph.operators)
+    made = []
+    for number, order in enumerate(orders):
+        ordered, found = dataclasses.replace(graph, operators=order), list[Candidate]()
+        for start in range(count):
+            found += _candidates(ordered, start, axes, kept, allowed)
+            if progress:
+                progress(number * count + start + 1, len(orders) * count)
+        made.append(_Paths(ordered, found, kept, allowed))
+    return made
+
+
+def _candidates(
+    graph: Graph, start: int, axes: Sequence[str], kept: frozenset[str], allowed: int
+) -> Iterator[Candidate]:
+    """Every segment that begins at ``start`` and runs at most ``allowed`` multiply-accumulates again."""
     alone = [operator_instructions(graph, op) for op in graph.operators[start:]]
-    spatial = [axis for axis in axes if axis != "channels"]
     for stop in range(start + 1, len(graph.operators) + 1):
         operators = graph.operators[start:stop]
-        # One operator alone has the same loops whatever its axes, and the finest clock tells most about what is dead.
-        choices = [spatial] if stop == start + 1 else [spatial[:n] for n in range(len(spatial) + 1)]
-        channels = sliced_channels(graph, operators) if "channels" in axes and stop > start + 1 else None
-        tiles = [None, *(tile for tile in range(1, channels or 1) if (channels or 1) % tile == 0)]
-        for choice, tile in itertools.product(choices, tiles):
-            if not choice and not tile and stop > start + 1:
-                continue
-            try:
-                segment = make_segment(graph, operators, choice, tile)
-            except Unschedulable:
-                return
-            price = sum(alone[: stop - start]) + overhead(graph, operators, segment)
-            yield Candidate(start, stop, floor_of(graph, operators, segment, kept), price, segment)
+        try:
+            segments = _segments(graph, operators, axes, allowed)
+        except Unschedulable:
+            return
+        once = graph.macs_of(operators)
+        for segment in segments:
+            again = segment_macs(graph, operators, segment) - once
+            if again <= allowed:
+                price = sum(alone[: stop - start]) + overhead(graph, operators, segment)
+                yield Candidate(start, stop, floor_of(graph, operators, segment, kept), price, segment, again)
+
+
+def _segments(graph: Graph, operators: Sequence[Operator], axes: Sequence[str], allowed: int) -> list[Segment]:
+    """The ways to run ``operators`` together: axes, slices of channels, strips. Raises Unschedulable if there is none.
+
+    What does not go together for its axes does not with more operators either.
+    """
+    spatial = [axis for axis in axes if axis != "channels"]
+    if len(operators) == 1:  # the same loops whatever its axes, and the finest clock tells most about what is dead
+        return [make_segment(graph, operators, spatial)]
+    channels = sliced_channels(graph, operators) if "channels" in axes else None
+    tiles = [tile for tile in range(1, channels or 1) if (channels or 1) % tile == 0]
+    make = functools.partial(make_segment, graph, operators)
+    segments = []
+    for count in range(len(spatial) + 1):
+        choice = spatial[:count]
+        segments += [make(choice)] if choice else []
+        segments += [make(choice, tile) for tile in tiles]
+        segments += _in_strips(make, choice) if choice and allowed else []
+    return segments
+
+
+def _in_strips(make: Callable[..., Segment], choice: list[str]) -> Iterator[Segment]:
+    for strips in _STRIPS:
+        try:
+            segment = make(choice, strips=strips)
+        except Unschedulable:
+            return
+        if segment.strips == strips:  # else it is one with fewer
+            yield segment
 
 
 def floor_of(graph: Graph, operators: Sequence[Operator], segment: Segment, kept: frozenset[str]) -> int:
@@ -147,69 +216,77 @@ def floor_of(graph: Graph, operators: Sequence[Operator], segment: Segment, kept
 class _Paths:
     """Paths through the candidates, each of which is planned when a best path first runs through it."""
 
-    def __init__(self, graph: Graph, found: Sequence[Candidate], kept: frozenset[str]) -> None:
+    def __init__(self, graph: Graph, found: Sequence[Candidate], kept: frozenset[str], allowed: int) -> None:
         self.graph = graph
         self.found = found
         self.kept = kept
+        self.allowed = allowed
         self.count = len(graph.operators)
         self.peaks = [c.floor for c in found]
         self.planned = [False] * len(found)
 
-    def best(self) -> Schedule:
-        """Of the paths at or little above the least peak, the lowest as a whole; then the cheapest."""
-        _, _, best = min(self._at_least())
-        return self._schedule(best)
-
-    def within(self, budget: int) -> Schedule:
-        """The cheapest path that fits as a whole, of those at the least peak and those under falling limits."""
-        low = self._at_least()
-        falling = next((cost for cost in self._falling() if cost[0] <= budget), None)
-        fitting = [cost for cost in (*low, *([falling] if falling else [])) if cost[0] <= budget]
-        if not fitting:
-            least, _, path = min(low)
-            top = max(path, key=lambda k: self.peaks[k])
-            raise OverBudget(budget, least, self.found[top].segment.operators)
-        return self._schedule(min(fitting, key=lambda cost: (cost[1], cost[0], cost[2]))[2])
-
-    def front(self) -> tuple[Choice, ...]:
-        """What no other path beats in both peak and price, the highest peak first."""
-        chosen: list[Choice] = []
-        for peak, price, path in sorted((*self._at_least(), *self._falling())):
-            if not chosen or price < chosen[-1].instructions:
-                chosen.append(Choice(peak, price, self._schedule(path)))
-        return tuple(chosen[::-1])
-
-    def _at_least(self) -> list[Cost]:
-        """The cheapest paths and those of fewest segments at or little above the least peak.
+    def at_least(self) -> list[Choice]:
+        """The cheapest paths and those of fewest segments at or little above the least peak; recompute or none.
 
         A tensor between two segments has one place, which each of them alone would choose otherwise: long segments tie
         fewer places together than cheap ones.
         """
-        least = max((self.peaks[k] for k in self._settled(self._lowest)), default=0)
-        tried: dict[tuple[int, ...], Cost] = {}
-        for percent, price in itertools.product(_SLACK, (self._price, self._one)):
-            limit = least * (100 + percent) // 100
-            path = tuple(self._settled(functools.partial(self._cheapest, limit, price)))
-            if path not in tried:
-                tried[path] = self._cost(path)
+        tried: dict[tuple[int, ...], Choice] = {}
+        for allowed in sorted({0, self.allowed}):
+            least = self._least_limit(allowed)
+            for percent, price in itertools.product(_SLACK, (self._price, self._one)):
+                path = self._cheapest_allowed(least * (100 + percent) // 100, price, allowed)
+                if path not in tried:
+                    tried[path] = self._choice(path)
         return list(tried.values())
 
-    def _falling(self) -> Iterator[Cost]:
+    def falling(self) -> Iterator[Choice]:
         """The cheapest path of all, then the cheapest without a segment as high as its highest, and so on."""
         limit = _NONE
-        while True:
-            path = tuple(self._settled(functools.partial(self._cheapest, limit, self._price)))
-            if not path:
-                return
-            yield self._cost(path)
-            limit = max(self.peaks[k] for k in path) - 1
+        while path := self._cheapest_allowed(limit, self._price, self.allowed):
+            yield self._choice(path)
+            limit = self._top(path) - 1
 
-    def _cost(self, path: tuple[int, ...]) -> Cost:
-        problem = memory_problem(self.graph, self._schedule(path), kept=self.kept)
-        return plan_memory(problem, effort=_EFFORT).peak, sum(self.found[k].price for k in path), path
+    def _choice(self, path: tuple[int, ...]) -> Choice:
+        schedule = Schedule(tuple(self.found[k].segment for k in path))
+        problem = memory_problem(self.graph, schedule, kept=self.kept)
+        return Choice(plan_memory(problem, effort=_EFFORT).peak, sum(self.found[k].price for k in path), schedule)
 
-    def _schedule(self, path: Sequence[int]) -> Schedule:
-        return Schedule(tuple(self.found[k].segment for k in path))
+    def _least_limit(self, allowed: int) -> int:
+        """The lowest peak of single segments that a path keeps to which runs no more again than is allowed."""
+        path = self._settled(self._lowest)
+        low = self._top(path)
+        if self._again(path) <= allowed:
+            return low
+        high = self._top(self._settled(functools.partial(self._cheapest, _NONE, self._once_more)))
+        while low < high:
+            limit = (low + high) // 2
+            path = self._settled(functools.partial(self._cheapest, limit, self._once_more))
+            if path and self._again(path) <= allowed:
+                high = self._top(path)
+            else:
+                low = limit + 1
+        return high
+
+    def _cheapest_allowed(self, limit: int, price: Callable[[int], int], allowed: int) -> tuple[int, ...]:
+        """The cheapest path under the limit; recompute is made dearer until no more is run again than is allowed."""
+        for weight in _WEIGHTS:
+            path = tuple(self._settled(functools.partial(self._cheapest, limit, self._charged(price, weight))))
+            if self._again(path) <= allowed:
+                return path
+        return ()
+
+    def _charged(self, price: Callable[[int], int], weight: int) -> Callable[[int], int]:
+        return lambda k: price(k) + weight * self.found[k].again
+
+    def _top(self, path: Sequence[int]) -> int:
+        return max((self.peaks[k] for k in path), default=0)
+
+    def _again(self, path: Sequence[int]) -> int:
+        return sum(self.found[k].again for k in path)
+
+    def _once_more(self, k: int) -> int:
+        return self.found[k].again
 
     def _price(self, k: int) -> int:
         return self.found[k].price
