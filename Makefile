@@ -6,13 +6,13 @@ INSTALLED := $(VENV)/installed
 FASHION_MNIST := /usr/share/datasets/fashion-mnist
 JOBS ?= 2
 
-.PHONY: demo test clean compiler
+.PHONY: demo test clean compiler emulator
 
 demo: $(INSTALLED) compiler
 	@tools/need dataset-fashion-mnist test -d $(FASHION_MNIST)
 	@$(BIN)/python apps/fashion_mnist/demo.py
 
-test: $(INSTALLED) compiler
+test: $(INSTALLED) compiler emulator
 	$(BIN)/ruff check
 	$(BIN)/mypy
 	$(BIN)/pytest -n $(JOBS)
@@ -25,6 +25,11 @@ $(INSTALLED): pyproject.toml setup.py
 
 compiler:
 	@tools/need "gcc libc6-dev" sh -c 'echo "#include <math.h>" | gcc -x c -fsyntax-only -'
+
+# For firmware: a cross compiler, its C library, and the machine that runs it.
+emulator:
+	@tools/need "gcc-arm-none-eabi libnewlib-arm-none-eabi qemu-system-arm" sh -c \
+	  'qemu-system-arm --version && echo "#include <math.h>" | arm-none-eabi-gcc -x c -fsyntax-only -'
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info out

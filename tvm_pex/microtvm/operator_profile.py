@@ -19,8 +19,9 @@ from pathlib import Path
 from tvm_pex.lowering.aot import SOURCES, CBuild
 from tvm_pex.lowering.kernels import loop_name
 from tvm_pex.microtvm.elf import Source, SourceMap
-from tvm_pex.microtvm.qemu import EMULATOR, Array, Firmware, emulate
+from tvm_pex.microtvm.qemu import EMULATOR, Firmware, emulate
 from tvm_pex.microtvm.tools import MissingTools
+from tvm_pex.port_files import Array
 
 _PLUGIN = Path(__file__).parent / "bare_metal" / "instruction_counts.c"
 _COMPILER = "gcc"
@@ -49,9 +50,7 @@ def operator_instructions(
     emulate(firmware, inputs, timeout=timeout, plugin=("-plugin", f"{plugin},counts={counts}"))
     source_map = SourceMap(firmware.elf)
     places = {
-        Path(path).name: line_owners(text, operators)
-        for path, text in build.files.items()
-        if path.startswith(SOURCES)
+        Path(path).name: line_owners(text, operators) for path, text in build.files.items() if path.startswith(SOURCES)
     }
     total: Counter[str] = Counter()
     for line in counts.read_text().splitlines():

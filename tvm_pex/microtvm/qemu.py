@@ -92,7 +92,9 @@ def emulate(
         failed = next((status for status, _ in records if status), 0)
         if failed or len(records) != count:
             raise EmulationError(f"the network returned {failed} after {len(records)} runs of {count}")
-        instructions = tuple(_instructions(moments, firmware.board) for _, moments in records) if firmware.counts else ()
+        instructions = (
+            tuple(_instructions(moments, firmware.board) for _, moments in records) if firmware.counts else ()
+        )
         return Emulation(read_runs(folder / "outputs", firmware.outputs, count), stack, instructions)
 
 
@@ -122,11 +124,11 @@ def _overflow(firmware: Firmware) -> StackOverflow:
 
 def _instructions(moments: bytes, board: Board) -> int:
     """Between the third and the fourth moment, less what lies between the first two but for the empty function."""
-    times = [_moment(*words, board) for words in _MOMENT.iter_unpack(moments)]
+    times = [_moment(board, *words) for words in _MOMENT.iter_unpack(moments)]
     return (times[3] - times[2]) - (times[1] - times[0]) + _NOTHING_INSTRUCTIONS
 
 
-def _moment(wraps: int, left: int, handled: int, board: Board) -> int:
+def _moment(board: Board, wraps: int, left: int, handled: int) -> int:
     """Instructions since the timer's start, to a constant. The emulator cuts the time of a wrap to whole ns."""
     period = Fraction(10**9, board.systick_hz)
     time = wraps * int(_WRAP * period) + (_WRAP - 1 - left) * period

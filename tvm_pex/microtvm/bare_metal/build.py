@@ -19,7 +19,15 @@ from tvm_pex.microtvm.tools import MissingTools
 COMPILER = "arm-none-eabi-gcc"
 PACKAGES = "gcc-arm-none-eabi libnewlib-arm-none-eabi"
 # Fused multiply-adds would give other floats than the host's.
-FLAGS = ("-std=gnu99", "-mthumb", "-g", "-ffp-contract=off", "-fno-math-errno", "-ffunction-sections", "-fdata-sections")
+FLAGS = (
+    "-std=gnu99",
+    "-mthumb",
+    "-g",
+    "-ffp-contract=off",
+    "-fno-math-errno",
+    "-ffunction-sections",
+    "-fdata-sections",
+)
 _HERE = Path(__file__).parent
 _OWN_SOURCES = ("startup.c", "systick.c", "main.c")
 _VECTOR_BYTES = 0x40
@@ -96,7 +104,9 @@ def compile_network(
     return Objects(network, board, folder, flags, tuple(objects))
 
 
-def link(objects: Objects, name: str, *, stack_bytes: int, count_instructions: bool, board: Board | None = None) -> Path:
+def link(
+    objects: Objects, name: str, *, stack_bytes: int, count_instructions: bool, board: Board | None = None
+) -> Path:
     """The firmware as an ELF file ``name``; ``board`` is the same board with less memory.
 
     Raises TooSmallError where RAM or flash do not suffice, and FirmwareError.
@@ -105,8 +115,9 @@ def link(objects: Objects, name: str, *, stack_bytes: int, count_instructions: b
     folder = objects.folder
     (folder / "firmware.ld").write_text(_linker_script(board, stack_bytes))
     command = [
-        COMPILER, *objects.flags, f"-DCOUNT_INSTRUCTIONS={int(count_instructions)}", "-fno-tree-loop-distribute-patterns",
-        "-Wall", "-Wextra", "-Werror", *(str(_HERE / source) for source in _OWN_SOURCES), *objects.files,
+        COMPILER, *objects.flags, f"-DCOUNT_INSTRUCTIONS={int(count_instructions)}",
+        "-fno-tree-loop-distribute-patterns", "-Wall", "-Wextra", "-Werror",
+        *(str(_HERE / source) for source in _OWN_SOURCES), *objects.files,
         "-nostartfiles", "-nostdlib", "-Wl,--gc-sections", "-Wl,-Tfirmware.ld", "-lm", "-lc", "-lgcc", "-o", name,
     ]  # fmt: skip
     _run(command, folder, board)
@@ -133,14 +144,15 @@ def _run(command: Sequence[str], folder: Path, board: Board) -> None:
 
 def _header(network: Network) -> str:
     build = network.build
-    values = {"arena_bytes": max(network.arena_bytes, 1), "has_workspace": int(build.has_arena)}
-    tables = {
+    values = {
+        "arena_bytes": str(max(network.arena_bytes, 1)),
+        "has_workspace": str(int(build.has_arena)),
         "inputs": _table(build.inputs, network.input_offsets),
         "outputs": _table(build.outputs, network.output_offsets),
         "input_pointers": _pointers(build.inputs, network.input_offsets),
         "output_pointers": _pointers(build.outputs, network.output_offsets),
     }
-    return Template((_HERE / "firmware.h.in").read_text()).substitute(values | tables)
+    return Template((_HERE / "firmware.h.in").read_text()).substitute(values)
 
 
 def _table(ports: Sequence[CPort], offsets: Mapping[str, int]) -> str:
