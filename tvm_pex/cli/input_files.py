@@ -17,12 +17,23 @@ if TYPE_CHECKING:
 
 Array = npt.NDArray[Any]
 
-IMAGES = ".png", ".jpg", ".jpeg", ".bmp"
+_IMAGES = ".png", ".jpg", ".jpeg", ".bmp"
+_KINDS = ".npy", ".npz", ".wav", *_IMAGES
 _FULL_SCALE = 32768  # of 16-bit samples
 
 
+def check_input(path: Path) -> None:
+    """Say before the long work what would fail after it."""
+    if path.suffix not in _KINDS:
+        raise BadInput(f"{path}: an input is a {', '.join(_KINDS)} file")
+    if not path.is_file():
+        raise BadInput(f"{path}: no such file")
+
+
 def read_inputs(path: Path, ports: Sequence[Port]) -> dict[str, Array]:
-    """For each port an array of shape (1, *port shape). Raises BadInput for whatever is wrong with the file.
+    """For each port an array of shape (1, *port shape), from a file that passed ``check_input``.
+
+    Raises BadInput for whatever is wrong with the file.
 
     ``.npy`` holds the only input, ``.npz`` all of them by name: integers as the port takes them, or numbers that are
     quantised by the port's scale and zero point. A picture is resized and spread over all that the port can hold: black
@@ -41,11 +52,9 @@ def read_inputs(path: Path, ports: Sequence[Port]) -> dict[str, Array]:
             return {port.name: _array(path, np.load(path), port)[None]}
         if path.suffix == ".wav":
             return {port.name: _sound(path, port)[None]}
-        if path.suffix in IMAGES:
-            return {port.name: _picture(path, port)[None]}
+        return {port.name: _picture(path, port)[None]}
     except (OSError, EOFError, KeyError, ValueError, wave.Error) as error:
         raise BadInput(f"{path}: cannot be read: {error}") from None
-    raise BadInput(f"{path}: an input is a .npy, .npz, .wav or {', '.join(IMAGES)} file")
 
 
 def _array(path: Path, values: Array, port: Port) -> Array:

@@ -25,6 +25,7 @@ from tvm_pex.cli.planning import (
 )
 from tvm_pex.files import write_whole
 from tvm_pex.microtvm.boards import BOARDS, DEFAULT_BOARD, Board
+from tvm_pex.microtvm.tools import MissingTools, check_tools
 from tvm_pex.report import firmware_table
 
 if TYPE_CHECKING:
@@ -90,8 +91,9 @@ def run(
         check_output(output, "--output")
     whole = BOARDS[board]
     try:
+        check_tools()
         choices = _Choices(whole, whole.shrunk(device_ram, device_flash), input_, **how)
-    except ValueError as error:
+    except (MissingTools, ValueError) as error:
         raise BadInput(str(error)) from None
     with progress() as step:
         model, compiled = compile_request(request, step)
@@ -113,9 +115,8 @@ def _measured(
 ) -> tuple[FirmwareReport, dict[str, Any] | None]:
     from tvm_pex.microtvm.bare_metal.build import FirmwareError, TooSmallError, in_one_arena
     from tvm_pex.microtvm.qemu import EmulationError
-    from tvm_pex.microtvm.tools import MissingTools
     from tvm_pex.verification.firmware import run_firmware
-    from tvm_pex.verification.host_run import HostError, NoCompilerError
+    from tvm_pex.verification.host_run import HostError
 
     network = in_one_arena(compiled.build, compiled.arena_bytes, compiled.input_offsets, compiled.output_offsets)
     try:
@@ -123,8 +124,6 @@ def _measured(
         step(f"running on {choices.board.name}", None, None)
         report = run_firmware(network, task)
         return report, _stock(model, task, step) if choices.stock else None
-    except (MissingTools, NoCompilerError) as error:
-        raise BadInput(str(error)) from None
     except TooSmallError as error:
         raise NothingFits(str(error)) from None
     except EmulationError as error:

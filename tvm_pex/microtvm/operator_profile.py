@@ -10,7 +10,6 @@ the same firmware executes without being watched.
 from __future__ import annotations
 
 import re
-import shutil
 import subprocess
 from collections import Counter
 from collections.abc import Collection, Mapping
@@ -19,12 +18,11 @@ from pathlib import Path
 from tvm_pex.lowering.aot import SOURCES, CBuild
 from tvm_pex.lowering.kernels import loop_name
 from tvm_pex.microtvm.elf import Source, SourceMap
-from tvm_pex.microtvm.qemu import EMULATOR, Firmware, emulate
-from tvm_pex.microtvm.tools import MissingTools
+from tvm_pex.microtvm.qemu import Firmware, emulate
+from tvm_pex.microtvm.tools import EMULATOR, HOST_COMPILER
 from tvm_pex.port_files import Array
 
 _PLUGIN = Path(__file__).parent / "bare_metal" / "instruction_counts.c"
-_COMPILER = "gcc"
 _CALLER = "run_network"  # main.c
 _OWN_FILES = ("main.c", "startup.c", "startup.h", "systick.c", "semihosting.h", "stack.h")
 _FUNCTION = re.compile(r"^TVM_DLL \w+ (?:tvmgen_default_)?(\w+)\(.*\{$")
@@ -39,14 +37,12 @@ def operator_instructions(
     """Executed instructions by operator, in the order of the C, for one set of ``inputs``.
 
     ``firmware`` is one that does not count itself. ``operators`` are the names of those in regions; others go by the
-    name of their function. Raises MissingTools, and EmulationError where the run does not end as it should.
+    name of their function. Raises EmulationError where the run does not end as it should.
     """
-    if shutil.which(_COMPILER) is None:
-        raise MissingTools(_COMPILER, "gcc libc6-dev")
     folder = firmware.elf.parent
     plugin, counts = folder / "instruction_counts.so", folder / "instruction_counts.txt"
     flags = ("-O2", "-shared", "-fPIC", "-fvisibility=hidden", f"-DPLUGIN_API={_plugin_api()}")
-    subprocess.run([_COMPILER, *flags, str(_PLUGIN), "-o", str(plugin)], check=True, capture_output=True)
+    subprocess.run([HOST_COMPILER, *flags, str(_PLUGIN), "-o", str(plugin)], check=True, capture_output=True)
     emulate(firmware, inputs, timeout=timeout, plugin=("-plugin", f"{plugin},counts={counts}"))
     source_map = SourceMap(firmware.elf)
     places = {

@@ -7,7 +7,6 @@ firmware subtracts nothing; it reads the timer around a call of nothing and arou
 
 from __future__ import annotations
 
-import shutil
 import struct
 import subprocess
 import tempfile
@@ -18,11 +17,9 @@ from pathlib import Path
 
 from tvm_pex.lowering.aot import CPort
 from tvm_pex.microtvm.boards import Board
-from tvm_pex.microtvm.tools import MissingTools
+from tvm_pex.microtvm.tools import EMULATOR
 from tvm_pex.port_files import Array, read_runs, write_runs
 
-EMULATOR = "qemu-system-arm"
-PACKAGES = "qemu-system-arm"
 _SHIFT = 8
 _INSTRUCTION_NS = 1 << _SHIFT
 _WRAP = 1 << 24
@@ -71,11 +68,9 @@ def emulate(
 ) -> Emulation:
     """Run once for each row of ``inputs``, which maps a port's name to an array of shape (runs, *port shape).
 
-    ``timeout`` is in seconds. ``plugin`` are more arguments for the emulator. Raises MissingTools, StackOverflow, and
+    ``timeout`` is in seconds. ``plugin`` are more arguments for the emulator. Raises StackOverflow, and
     EmulationError for a hard fault, firmware that does not end, and a network that returns an error.
     """
-    if shutil.which(EMULATOR) is None:
-        raise MissingTools(EMULATOR, PACKAGES)
     command = [
         EMULATOR, "-M", firmware.board.name, "-kernel", str(firmware.elf.resolve()),
         "-nographic", "-monitor", "none", "-serial", "none",
@@ -115,7 +110,7 @@ def _execute(command: Sequence[str], folder: Path, firmware: Firmware, timeout: 
     if done.returncode == _NO_FILES:
         raise EmulationError("the firmware cannot open its files")
     words = " ".join((done.stderr or done.stdout).split()) or "no message"
-    raise EmulationError(f"{EMULATOR} ended with status {done.returncode}: {words}")
+    raise EmulationError(f"{EMULATOR} ended with status {done.returncode}: {words[:200]}")
 
 
 def _overflow(firmware: Firmware) -> StackOverflow:

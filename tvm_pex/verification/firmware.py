@@ -66,7 +66,7 @@ class FirmwareReport:
 def run_firmware(network: Network, task: Task) -> FirmwareReport:
     """Build, run, measure.
 
-    Raises MissingTools, FirmwareError, TooSmallError where the device does not suffice, and EmulationError.
+    Raises FirmwareError, TooSmallError where the device does not suffice, and EmulationError.
     """
     with tempfile.TemporaryDirectory(prefix="tvm_pex_") as name:
         objects = compile_network(network, task.board, Path(name), optimize=task.optimize)

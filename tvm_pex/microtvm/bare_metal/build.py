@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import shutil
 import subprocess
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -14,10 +13,8 @@ import numpy as np
 
 from tvm_pex.lowering.aot import HEADERS, RUNTIME_HEADERS, SOURCES, CBuild, CPort
 from tvm_pex.microtvm.boards import Board, Memory
-from tvm_pex.microtvm.tools import MissingTools
+from tvm_pex.microtvm.tools import CROSS_COMPILER
 
-COMPILER = "arm-none-eabi-gcc"
-PACKAGES = "gcc-arm-none-eabi libnewlib-arm-none-eabi"
 # Fused multiply-adds would give other floats than the host's.
 FLAGS = (
     "-std=gnu99",
@@ -91,8 +88,7 @@ class Objects:
 def compile_network(
     network: Network, board: Board, folder: Path, *, optimize: str = "-O2", extra_sources: Sequence[Path] = ()
 ) -> Objects:
-    """Write the sources below ``folder`` and compile them. Raises MissingTools and FirmwareError."""
-    _check_tools()
+    """Write the sources below ``folder`` and compile them. Raises FirmwareError."""
     folder = folder.resolve()
     network.build.write(folder)
     (folder / "firmware.h").write_text(_header(network))
@@ -100,7 +96,7 @@ def compile_network(
     sources = [path for path in network.build.files if path.startswith(SOURCES)] + [str(path) for path in extra_sources]
     objects = [f"{Path(source).stem}.o" for source in sources]
     for source, file in zip(sources, objects):
-        _run([COMPILER, *flags, "-w", "-c", source, "-o", file], folder, board)
+        _run([CROSS_COMPILER, *flags, "-w", "-c", source, "-o", file], folder, board)
     return Objects(network, board, folder, flags, tuple(objects))
 
 
@@ -115,21 +111,13 @@ def link(
     folder = objects.folder
     (folder / "firmware.ld").write_text(_linker_script(board, stack_bytes))
     command = [
-        COMPILER, *objects.flags, f"-DCOUNT_INSTRUCTIONS={int(count_instructions)}",
+        CROSS_COMPILER, *objects.flags, f"-DCOUNT_INSTRUCTIONS={int(count_instructions)}",
         "-fno-tree-loop-distribute-patterns", "-Wall", "-Wextra", "-Werror",
         *(str(_HERE / source) for source in _OWN_SOURCES), *objects.files,
         "-nostartfiles", "-nostdlib", "-Wl,--gc-sections", "-Wl,-Tfirmware.ld", "-lm", "-lc", "-lgcc", "-o", name,
     ]  # fmt: skip
     _run(command, folder, board)
     return folder / name
-
-
-def _check_tools() -> None:
-    if shutil.which(COMPILER) is None:
-        raise MissingTools(COMPILER, PACKAGES)
-    found = subprocess.run([COMPILER, "-print-file-name=libm.a"], check=True, capture_output=True, text=True)
-    if not Path(found.stdout.strip()).is_absolute():
-        raise MissingTools("newlib for Arm", PACKAGES)
 
 
 def _run(command: Sequence[str], folder: Path, board: Board) -> None:

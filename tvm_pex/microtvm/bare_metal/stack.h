@@ -1,4 +1,5 @@
-/* How far the stack was ever in use: it is painted at reset, and what is no longer painted was used. */
+/* How far the stack was ever in use: it is painted at reset, and what is no longer painted was used. It lies at the low
+ * end of the RAM, so that writing below it is a fault on all boards that are emulated. */
 #ifndef STACK_H_
 #define STACK_H_
 

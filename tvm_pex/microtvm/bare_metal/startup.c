@@ -43,8 +43,8 @@ __attribute__((used, noreturn)) static void start(void) {
   host_exit((uint32_t)main());
 }
 
-/* The file "fault" gets the stack in use, the fault's status, and the address of the instruction. The stack may be what
- * overflowed: the exception frame is found before it is left. */
+/* The file "fault" gets the stack in use, the fault's status, and the address of the instruction. If the exception frame
+ * lies outside the stack, all of that was in use. What follows has the whole stack to itself. */
 __attribute__((naked)) void fault(void) {
   __asm__ volatile(
       "mov r0, sp\n"
@@ -55,8 +55,9 @@ __attribute__((naked)) void fault(void) {
 }
 
 __attribute__((used, noreturn)) static void report_fault(const uint32_t* frame) {
+  const uint32_t whole = (uint32_t)stack_end - (uint32_t)stack_begin;
   const int inside = frame >= stack_begin && frame + 8 <= stack_end;
-  const uint32_t words[] = {stack_used(), CONFIGURABLE_FAULT_STATUS, inside ? frame[6] : 0};
+  const uint32_t words[] = {inside ? stack_used() : whole, CONFIGURABLE_FAULT_STATUS, inside ? frame[6] : 0};
   host_write(host_open("fault", 5, MODE_WRITE), words, sizeof words);
   host_exit(EXIT_FAULT);
 }
