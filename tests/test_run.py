@@ -66,10 +66,10 @@ def test_what_does_not_fit_is_one_line(tmp_path: Path) -> None:
 
 
 def test_what_does_not_end_is_one_line() -> None:
-    done = tvm_pex("run", "--timeout", "0.1", OWN)
+    done = tvm_pex("run", "--timeout", "0.001", OWN)
     assert done.returncode == 4
     assert done.stdout == ""
-    assert done.stderr == "tvm-pex: mps2-an386: the firmware did not end within 0.1 seconds\n"
+    assert done.stderr == "tvm-pex: mps2-an386: the firmware did not end within 0.001 seconds\n"
 
 
 def test_bad_choices_are_one_line(tmp_path: Path) -> None:

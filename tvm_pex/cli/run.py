@@ -13,6 +13,7 @@ import click
 import numpy as np
 
 from tvm_pex.cli.errors import BadInput, FirmwareFailed, NothingFits
+from tvm_pex.cli.input_files import check_input, read_inputs
 from tvm_pex.cli.planning import (
     Request,
     Step,
@@ -60,7 +61,7 @@ class _Choices:
 @click.option("--device-ram", metavar="BYTES", callback=byte_count, help="Let the firmware fit this much RAM, as 64k.")
 @click.option("--device-flash", metavar="BYTES", callback=byte_count, help="Let it fit this much flash, as 1m.")
 @click.option("--optimize", type=click.Choice(["-Os", "-O2", "-O3"]), default="-O2", show_default=True, help="For gcc.")
-@click.option("--timeout", type=click.FloatRange(min=0.1), default=300, show_default=True, help="Seconds for a run.")
+@click.option("--timeout", type=click.FloatRange(min=0.001), default=300, show_default=True, help="Seconds for a run.")
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Of the random input.")
 def run(
     request: Request, board: str, input_: Path | None, output: Path | None, device_ram: int | None,
@@ -89,6 +90,8 @@ def run(
     """
     if output:
         check_output(output, "--output")
+    if input_:
+        check_input(input_)
     whole = BOARDS[board]
     try:
         check_tools()
@@ -133,7 +136,6 @@ def _measured(
 
 
 def _task(model: Model, compiled: CompiledModel, choices: _Choices, step: Step) -> Task:
-    from tvm_pex.cli.input_files import read_inputs
     from tvm_pex.verification.firmware import Task
     from tvm_pex.verification.verify import reference_outputs, sample_inputs
 
