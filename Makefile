@@ -1,4 +1,5 @@
-# make demo: the main job on real images. make test: all checks. Both make .venv by themselves.
+# make demo: the main job on real images. make firmware-demo: the same on an emulated microcontroller. make test: all
+# checks. All make .venv by themselves.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
@@ -6,13 +7,18 @@ INSTALLED := $(VENV)/installed
 FASHION_MNIST := /usr/share/datasets/fashion-mnist
 JOBS ?= 2
 
-.PHONY: demo test clean compiler
+.PHONY: demo firmware-demo test clean compiler emulator
 
 demo: $(INSTALLED) compiler
 	@tools/need dataset-fashion-mnist test -d $(FASHION_MNIST)
 	@$(BIN)/python apps/fashion_mnist/demo.py
 
-test: $(INSTALLED) compiler
+firmware-demo: $(INSTALLED) compiler emulator
+	@tools/need dataset-fashion-mnist test -d $(FASHION_MNIST)
+	@$(BIN)/python apps/firmware_demo/firmware_demo.py
+
+test: $(INSTALLED) compiler emulator
+	@tools/need cmake cmake --version
 	$(BIN)/ruff check
 	$(BIN)/mypy
 	$(BIN)/pytest -n $(JOBS)
@@ -25,6 +31,11 @@ $(INSTALLED): pyproject.toml setup.py
 
 compiler:
 	@tools/need "gcc libc6-dev" sh -c 'echo "#include <math.h>" | gcc -x c -fsyntax-only -'
+
+# For firmware: a cross compiler, its C library, and the machine that runs it.
+emulator:
+	@tools/need "gcc-arm-none-eabi libnewlib-arm-none-eabi qemu-system-arm" sh -c \
+	  'qemu-system-arm --version && echo "#include <math.h>" | arm-none-eabi-gcc -x c -fsyntax-only -'
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info out

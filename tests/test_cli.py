@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import struct
 import subprocess
 import sys
 import tarfile
@@ -106,7 +107,29 @@ def test_compile_builds_without_tvm(tmp_path: Path) -> None:
     )
     sources = [str(path) for path in (tmp_path / "codegen/host/src").glob("*.c")]
     includes = [f"-I{tmp_path / folder}" for folder in ("codegen/host/include", "runtime/include")]
-    subprocess.run(["gcc", "-std=c99", "-fsyntax-only", *includes, *sources], check=True)
+    for compiler in (["gcc"], ["arm-none-eabi-gcc", "-mcpu=cortex-m4"]):
+        flags = ["-std=c99", "-pedantic", "-Werror", "-fsyntax-only"]
+        subprocess.run([*compiler, *flags, *includes, *sources], check=True)
+
+
+def test_archive_is_in_model_library_format(tmp_path: Path) -> None:
+    """Folders and keys as clients of version 7 look for them."""
+    done = tvm_pex("compile", OWN, "-o", tmp_path / "model.tar")
+    assert done.returncode == 0, done.stderr
+    with tarfile.open(tmp_path / "model.tar") as archive:
+        archive.extractall(tmp_path)
+    metadata = json.loads((tmp_path / "metadata.json").read_text())
+    assert metadata["version"] == 7
+    ((name, module),) = metadata["modules"].items()
+    assert module.keys() >= {"model_name", "export_datetime", "memory", "target", "executors", "style"}
+    assert (module["executors"], module["style"]) == (["aot"], "full-model")
+    (main,) = module["memory"]["functions"]["main"]
+    sizes = {"device", "workspace_size_bytes", "constants_size_bytes", "io_size_bytes", "inputs", "outputs"}
+    assert main.keys() == sizes
+    relay = (tmp_path / f"src/{name}.relay").read_text()
+    assert "pex.region" in relay
+    magic, reserved, names, arrays = struct.unpack("<4Q", (tmp_path / f"parameters/{name}.params").read_bytes())
+    assert (magic, reserved, names, arrays) == (0xF7E58D4F05049CB7, 0, 0, 0)
 
 
 def test_help_has_examples_and_does_not_need_tvm() -> None:

@@ -33,7 +33,7 @@ class CompiledModel:
 
     ``model`` is what it computes: the model that was asked for, with ``quantized_io`` less its borders.
     ``input_offsets`` and ``output_offsets`` map a port's name to its place in the arena, in bytes. ``report`` has the
-    keys of ``tvm-pex plan --json``.
+    keys of ``tvm-pex plan --json``. ``relay`` is the text of the module that became C, constants left out.
     """
 
     build: CBuild
@@ -44,6 +44,7 @@ class CompiledModel:
     report: dict[str, Any]
     model: Model
     graph: Graph
+    relay: str
 
 
 def compile_model(
@@ -104,7 +105,8 @@ def _compiled(
     outputs = _offsets(build.outputs, memory.outputs, memory)
     seconds = time.perf_counter() - started
     report = _report(model, cut, memory, inputs | outputs, seconds)
-    return CompiledModel(build, memory.plan.peak, inputs, outputs, memory, report, model, cut.reading.graph)
+    graph, relay = cut.reading.graph, str(cut.mod)
+    return CompiledModel(build, memory.plan.peak, inputs, outputs, memory, report, model, graph, relay)
 
 
 def _offsets(ports: Any, names: tuple[str | None, ...], memory: ModelPlan) -> dict[str, int]:

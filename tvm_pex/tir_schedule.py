@@ -22,7 +22,7 @@ import tvm
 from tvm import tir
 
 from tvm_pex.graph import Convolution, Graph, Operator, Shape
-from tvm_pex.lowering.kernels import Expr, Moment, Place, Running, Store, emit_operator
+from tvm_pex.lowering.kernels import Expr, Moment, Place, Running, Store, emit_operator, loop_name
 from tvm_pex.scheduling.lifetimes import accumulator_dtype, accumulators, closes, sum_dtype, sums_name
 from tvm_pex.scheduling.schedule import Schedule, Segment, Stage
 
@@ -151,8 +151,9 @@ class _Nest:
         """A whole row of the stage, or the whole tensor where the segment has no rows."""
         with self.ib.if_scope(self._is_due(stage, 0, time)):
             lines = 1 if "rows" in self.segment.axes else stage.domain[0]
-            with self.ib.for_range(0, lines, "line") as line, self.ib.for_range(0, stage.domain[1], "column") as column:
-                self._emit(stage, line if lines > 1 else self._index(stage, 0, time), column)
+            with self.ib.for_range(0, lines, loop_name(stage.operator, "line")) as line:
+                with self.ib.for_range(0, stage.domain[1], loop_name(stage.operator, "column")) as column:
+                    self._emit(stage, line if lines > 1 else self._index(stage, 0, time), column)
 
     def _due(self, stage: Stage, time: tuple[Expr, Expr]) -> None:
         with self.ib.if_scope(tir.all(self._is_due(stage, 0, time[0]), self._is_due(stage, 1, time[1]))):

@@ -1,7 +1,7 @@
-"""The command ``tvm-pex``: one module for each of plan, compile and verify.
+"""The command ``tvm-pex``: one module for each of plan, compile, verify and run.
 
-Exit status: 0 done; 1 ``verify`` found a difference; 2 bad input; 3 nothing fits the budget of ``--ram``. For 2 and 3
-one line on standard error says what is wrong.
+Exit status: 0 done; 1 ``verify`` or ``run`` found a difference; 2 bad input or a missing tool; 3 nothing fits ``--ram``
+or the device; 4 the firmware did not come to its end. For 2, 3 and 4 one line on standard error says what is wrong.
 TVM is imported when a command needs it, so that ``--help`` and ``--version`` do not.
 """
 
@@ -12,6 +12,7 @@ import click
 from tvm_pex import __version__
 from tvm_pex.cli.compile import compile_
 from tvm_pex.cli.plan import plan
+from tvm_pex.cli.run import run
 from tvm_pex.cli.verify import verify
 
 
@@ -21,5 +22,5 @@ def main() -> None:
     """Run neural networks slice by slice, in a fraction of the memory, with the same bits."""
 
 
-for command in (plan, compile_, verify):
+for command in (plan, compile_, verify, run):
     main.add_command(command)

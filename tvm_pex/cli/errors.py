@@ -20,3 +20,9 @@ class NothingFits(BadInput):
     """Nothing fits the budget that was given: exit status 3."""
 
     exit_code = 3
+
+
+class FirmwareFailed(BadInput):
+    """The firmware did not come to its end: exit status 4."""
+
+    exit_code = 4

@@ -48,7 +48,8 @@ def parse_bytes(text: str, option: str = "--ram") -> int:
     return count
 
 
-def _bytes(_context: click.Context, option: click.Parameter, text: str | None) -> int | None:
+def byte_count(_context: click.Context, option: click.Parameter, text: str | None) -> int | None:
+    """For click: the value of an option that takes a number of bytes."""
     return None if text is None else parse_bytes(text, option.opts[0])
 
 
@@ -95,7 +96,7 @@ def planning(command: Callable[..., None]) -> Callable[..., None]:
         click.option(
             "--ram",
             metavar="BYTES",
-            callback=_bytes,
+            callback=byte_count,
             help="Take the fastest schedule whose arena fits, as 65536, 64k or 256KiB, not the one of least memory.",
         ),
         click.option(

@@ -35,6 +35,8 @@ _CONSTANT = re.compile(
 """One constant as TVM declares it, with the C++ guards around it."""
 _PLACES = re.compile(r"(?:^ *void\* \w+ = \(&\(\w+\[\d+\]\)\);\n)+", re.MULTILINE)
 """Consecutive lines that each point to a buffer in the arena."""
+_HANDED_OVER = re.compile(r"(?<=[(,])( ?)(\w*constant_\d+)(?=[,)])")
+"""A constant as an argument of a call."""
 
 
 class AotError(Exception):
@@ -201,9 +203,11 @@ def _clean(source: str) -> str:
     """The same text every time, in standard C.
 
     TVM declares constants, and pointers to buffers in the arena, in the order of a hash table of pointers; here they
-    are in the order of their names. Its entry source ends in a stray semicolon, which a pedantic compiler refuses.
+    are in the order of their names. It hands constants to parameters that are not const: a cast says that this is
+    meant. Its entry source ends in a stray semicolon, which a pedantic compiler refuses.
     """
     constants = sorted(_CONSTANT.finditer(source), key=lambda match: (len(match["name"]), match["name"]))
     in_order = iter(constants)
     source = _CONSTANT.sub(lambda _: next(in_order)[0], source)
+    source = _HANDED_OVER.sub(r"\1(void*)\2", source)
     return _PLACES.sub(lambda lines: "".join(sorted(lines[0].splitlines(keepends=True))), source).removesuffix(";")

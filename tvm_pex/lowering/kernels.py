@@ -7,6 +7,7 @@ and reads nothing; the arithmetic is that of ``tvm_pex.graph``.
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -109,6 +110,11 @@ def pack_weights(op: Convolution, weights: npt.NDArray[Any]) -> npt.NDArray[Any]
     return np.ascontiguousarray(weights.transpose(3, 0, 1, 2)).reshape(-1)
 
 
+def loop_name(operator: str, loop: str) -> str:
+    """Of a loop's variable: in the C it tells whose work is done there."""
+    return re.sub(r"\W", "_", f"{operator}_{loop}")
+
+
 def _cast(dtype: str, value: Expr) -> Expr:
     return tir.Cast(dtype, value) if isinstance(value, tir.PrimExpr) else tir.const(value, dtype)
 
@@ -181,7 +187,7 @@ def _convolution(ib: Any, op: Convolution, place: Place, moment: Moment) -> None
     channels, columns = place.shape_out[2], place.shape_out[1]
     reduction = running is not None and running.reduction
     output = place.output.at(0, 0) if reduction else place.output.at(moment.row, moment.column)
-    with ib.for_range(0, place.slice_out or channels, "oc") as slot:
+    with ib.for_range(0, place.slice_out or channels, loop_name(op.name, "oc")) as slot:
         oc = slot if place.slice_out is None else moment.slice * place.slice_out + slot
         tap = _tap(ib, op, place, moment, slot, oc)
         if running is None:
@@ -235,7 +241,7 @@ def _requantised(op: Convolution, place: Place, oc: Expr) -> Expr:
 def _pool(ib: Any, op: Pool, place: Place, moment: Moment) -> None:
     x, acc, running = place.inputs[0].pointer, place.scratch, moment.running
     output = place.output.at(0, 0) if running else place.output.at(moment.row, moment.column)
-    with ib.for_range(0, place.slice_out or place.shape_out[2], "c") as c:
+    with ib.for_range(0, place.slice_out or place.shape_out[2], loop_name(op.name, "c")) as c:
         if running:
             pixel = place.inputs[0].at(moment.row, moment.column)
             acc[0] = tir.Select(running.begins, place.wide(0), place.wide(running.sums[c])) + place.wide(x[pixel + c])
@@ -266,7 +272,7 @@ def _pooled(op: Pool, place: Place, size: Expr) -> Expr:
 
 def _add(ib: Any, op: Add, place: Place, moment: Moment) -> None:
     output = place.output.at(moment.row, moment.column)
-    with ib.for_range(0, place.slice_out or place.shape_out[2], "c") as c:
+    with ib.for_range(0, place.slice_out or place.shape_out[2], loop_name(op.name, "c")) as c:
         total: Expr = op.rescales[0].zero_out
         for store, rescale in zip(place.inputs, op.rescales, strict=True):
             total = total + _by(rescale, place.wide(store.pointer[store.at(moment.row, moment.column) + c]))
@@ -278,7 +284,7 @@ def _pad(ib: Any, op: Pad, place: Place, moment: Moment) -> None:
     row, column = moment.row - op.window.pad[0], moment.column - op.window.pad[1]
     inside = tir.all(row >= 0, row < height, column >= 0, column < width)
     output = place.output.at(moment.row, moment.column)
-    with ib.for_range(0, place.slice_out or place.shape_out[2], "c") as c:
+    with ib.for_range(0, place.slice_out or place.shape_out[2], loop_name(op.name, "c")) as c:
         with ib.if_scope(inside):
             place.output.pointer[output + c] = store.pointer[store.at(row, column) + c]
         with ib.else_scope():

@@ -1,4 +1,8 @@
-"""The .tar of ``tvm-pex compile``: folders and metadata like TVM's Model Library Format, the same bytes every time."""
+"""The .tar of ``tvm-pex compile``: TVM's Model Library Format 7, the same bytes every time.
+
+``codegen/host/{src,include}`` and ``runtime/include`` are all that a build needs; ``src/default.relay`` is what it was
+made from, ``parameters/default.params`` an empty dictionary, because the C holds the constants.
+"""
 
 from __future__ import annotations
 
@@ -12,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+from tvm_pex._tvm import tvm
 from tvm_pex.compiler import CompiledModel
 from tvm_pex.files import write_whole
 from tvm_pex.frontend.tflite_model import Model, Port
@@ -20,6 +25,7 @@ from tvm_pex.lowering.aot import ARENA_ALIGNMENT, HEADERS, MODULE, CPort
 FORMAT_VERSION = 7
 _ARENA_HEADER = Path(__file__).with_name("arena.h.in")
 _CPU = 1  # kDLCPU
+_EXPORTED = "1970-01-01 00:00:00Z"  # clients expect a time; the present one would make each archive another
 
 
 def write_archive(model: Model, compiled: CompiledModel, path: Path) -> None:
@@ -28,16 +34,18 @@ def write_archive(model: Model, compiled: CompiledModel, path: Path) -> None:
 
 
 def archive(model: Model, compiled: CompiledModel) -> bytes:
-    """The archive's bytes: sources, headers, runtime headers and ``metadata.json``."""
-    files = {
+    """The archive's bytes: sources, headers, runtime headers, the Relay text and ``metadata.json``."""
+    texts = {
         **compiled.build.files,
         f"{HEADERS}/tvmgen_{MODULE}_arena.h": arena_header(compiled),
+        f"src/{MODULE}.relay": compiled.relay + "\n",
         "metadata.json": json.dumps(metadata(model, compiled), indent=2) + "\n",
     }
+    files = {name: text.encode() for name, text in texts.items()}
+    files[f"parameters/{MODULE}.params"] = bytes(tvm.runtime.save_param_dict({}))
     buffer = io.BytesIO()
     with tarfile.open(fileobj=buffer, mode="w", format=tarfile.USTAR_FORMAT) as tar:
-        for name, text in sorted(files.items()):
-            data = text.encode()
+        for name, data in sorted(files.items()):
             member = tarfile.TarInfo(f"./{name}")  # mtime, owner and group stay 0
             member.size, member.mode = len(data), 0o644
             tar.addfile(member, io.BytesIO(data))
@@ -66,6 +74,7 @@ def metadata(model: Model, compiled: CompiledModel) -> dict[str, Any]:
     }
     module = {
         "model_name": model.name,
+        "export_datetime": _EXPORTED,
         "executors": ["aot"],
         "style": "full-model",
         "target": ["c"],

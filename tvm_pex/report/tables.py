@@ -17,48 +17,48 @@ _WIDTH = 100  # of output that goes to a file or a pipe
 
 def show_plan(report: dict[str, Any], arena_map: str) -> None:
     """``report`` has the keys of ``tvm-pex plan --json``; ``arena_map`` is printed as it is."""
-    console = _console()
-    console.print(_memory(report))
+    out = console()
+    out.print(_memory(report))
     segments = Table("segment", "axes", title="What runs together", title_justify="left")
     segments.add_column("peak, bytes", justify="right")
     for segment in report["segments"]:
         axes = ", ".join(segment["axes"]) or "whole tensors"
         axes += f", {segment['strips']} strips" if segment["strips"] > 1 else ""
         segments.add_row(" ".join(segment["operators"]), axes, f"{segment['peak_bytes']:,}")
-    console.print(segments)
+    out.print(segments)
     operators = Table("operator", title="Bytes in use while it runs", title_justify="left")
     operators.add_column("layer by layer", justify="right")
     operators.add_column("arena", justify="right")
     for operator in report["operators"]:
         operators.add_row(operator["operator"], f"{operator['layer_bytes']:,}", f"{operator['arena_bytes']:,}")
-    console.print(operators)
+    out.print(operators)
     if report["refused"]:
         refused = Table("operator", "reason", title="Left to stock TVM", title_justify="left")
         for refusal in report["refused"]:
             refused.add_row(refusal["operator"], refusal["reason"])
-        console.print(refused)
+        out.print(refused)
     if "pareto" in report:
         front = Table("arena, bytes", title="Memory and instructions, stock operators left out", title_justify="left")
         front.add_column("instructions", justify="right")
         for point in report["pareto"]:
             front.add_row(f"{point['arena_bytes']:,}", f"{point['instructions']:,}")
-        console.print(front)
-    console.print("Arena map: bytes downwards, time to the right")
-    console.print(arena_map, soft_wrap=True)
+        out.print(front)
+    out.print("Arena map: bytes downwards, time to the right")
+    out.print(arena_map, soft_wrap=True)
 
 
 def show_archive(path: Path, report: dict[str, Any], build: CBuild) -> None:
     """What was written, and the memory that it needs."""
-    console = _console()
+    out = console()
     table = _memory(report)
     table.add_row("constants (read-only)", f"{build.constant_bytes:,}")
-    console.print(table)
-    console.print(f"wrote {path}", soft_wrap=True)
+    out.print(table)
+    out.print(f"wrote {path}", soft_wrap=True)
 
 
 def show_verification(name: str, result: Verification) -> None:
     """One row for each finding, then where guard bytes were written."""
-    console = _console()
+    out = console()
     table = Table(f"{name}: compared with stock TVM", "", title_justify="left")
     tolerance = f", within {result.tolerance:g} of the output's range" if result.tolerance and result.exact else ""
     for label, value in (
@@ -70,9 +70,9 @@ def show_verification(name: str, result: Verification) -> None:
         ("channels whose shift C leaves undefined in stock TVM", f"{result.undefined_shift_channels:,}"),
     ):
         table.add_row(label, value)
-    console.print(table)
+    out.print(table)
     for fault in result.guard_faults[:10]:
-        console.print(f"written outside: {fault}")
+        out.print(f"written outside: {fault}")
 
 
 def _memory(report: dict[str, Any]) -> Table:
@@ -94,6 +94,7 @@ def _memory(report: dict[str, Any]) -> Table:
     return table
 
 
-def _console() -> Console:
-    console = Console(markup=False, highlight=False)
-    return console if console.is_terminal else Console(markup=False, highlight=False, width=_WIDTH)
+def console() -> Console:
+    """Plain text, of a fixed width where no terminal is."""
+    plain = Console(markup=False, highlight=False)
+    return plain if plain.is_terminal else Console(markup=False, highlight=False, width=_WIDTH)

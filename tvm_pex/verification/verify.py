@@ -23,7 +23,8 @@ from tvm_pex.frontend.shifts import define_shifts
 from tvm_pex.frontend.tflite_model import Model, Port
 from tvm_pex.frontend.values import op_name
 from tvm_pex.lowering.aot import CBuild, build_c
-from tvm_pex.verification.host_run.run import Array, HostRun, compile_host, run_host
+from tvm_pex.port_files import Array
+from tvm_pex.verification.host_run.run import HostRun, compile_host, run_host
 
 TOLERANCE = 1e-5
 
@@ -83,14 +84,14 @@ def verify(
         for one, other in zip(reference.outputs, compiled.build.outputs, strict=True)
     ]
     return Verification(
-        exact=all(_same(one, other) for one, other in pairs),
+        exact=all(same(one, other) for one, other in pairs),
         inputs=inputs,
         arena_bytes=compiled.arena_bytes,
         guard_intact=actual.guard_intact,
         max_abs_diff=max(_largest_difference(one, other) for one, other in pairs),
         undefined_shift_channels=undefined,
         guard_faults=actual.guard_faults,
-        tolerance=TOLERANCE if any(_differs_as_float(one, other) for one, other in pairs) else None,
+        tolerance=TOLERANCE if any(differs_as_float(one, other) for one, other in pairs) else None,
     )
 
 
@@ -98,6 +99,12 @@ def reference_build(model: Model) -> tuple[CBuild, int]:
     """The model as stock TVM builds it, and the number of channels that had to be given a defined shift."""
     main, undefined = define_shifts(model.mod["main"])
     return build_c(tvm.IRModule.from_expr(main)), undefined
+
+
+def reference_outputs(model: Model, inputs: Mapping[str, Array]) -> dict[str, Array]:
+    """What stock TVM's program answers on the host. Raises HostError."""
+    build, _ = reference_build(model)
+    return dict(_run(build, inputs, build.workspace_bytes, {}, {}, sanitize=False).outputs)
 
 
 def sample_inputs(model: Model, count: int, seed: int) -> dict[str, Array]:
@@ -171,13 +178,14 @@ def _run(
         )
 
 
-def _differs_as_float(expected: Array, actual: Array) -> bool:
+def differs_as_float(expected: Array, actual: Array) -> bool:
+    """True for floats that are not the same bytes."""
     return expected.dtype.kind == "f" and expected.tobytes() != actual.tobytes()
 
 
-def _same(expected: Array, actual: Array) -> bool:
+def same(expected: Array, actual: Array) -> bool:
     """True for the same bytes, and for floats within the tolerance."""
-    if not _differs_as_float(expected, actual):
+    if not differs_as_float(expected, actual):
         return expected.tobytes() == actual.tobytes()
     finite = expected[np.isfinite(expected)].astype(np.float64)
     span = float(np.ptp(finite)) if finite.size else 0.0

@@ -12,20 +12,15 @@ import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
-
-import numpy as np
-import numpy.typing as npt
 
 from tvm_pex.lowering.aot import HEADERS, RUNTIME_HEADERS, SOURCES, CBuild, CPort
+from tvm_pex.port_files import Array, read_runs, write_runs
 
 HARNESS = Path(__file__).with_name("harness.c")
 GUARD_BYTES = 4096
 # Without contraction a fused multiply-add may not change the floats of one build but not of another.
 FLAGS = ("-std=gnu99", "-O1", "-ffp-contract=off", "-w")
 SANITIZE = ("-fsanitize=address,undefined", "-fno-sanitize-recover=all", "-g")
-
-Array = npt.NDArray[Any]
 
 
 class HostError(Exception):
@@ -107,23 +102,16 @@ def run_host(
     HostError when the program dies, does not end in time, or reports a failure of its own.
     """
     build = program.build
-    runs = {_runs(inputs[port.name], port) for port in build.inputs}
-    if len(runs) != 1:
-        raise ValueError(f"inputs have different numbers of runs: {sorted(runs)}")
-    (count,) = runs
     ports = [
         *(_place(port, input_offsets) for port in build.inputs),
         *(_place(port, output_offsets) for port in build.outputs),
     ]
     with tempfile.TemporaryDirectory(prefix="tvm_pex_") as name:
         source, sink = Path(name) / "inputs", Path(name) / "outputs"
-        with source.open("wb") as file:
-            for run in range(count):
-                for port in build.inputs:
-                    file.write(inputs[port.name][run].tobytes())
+        count = write_runs(source, build.inputs, inputs)
         command = [str(program.executable), str(source), str(sink), str(arena_bytes), str(guard_bytes), *ports]
         faults = _faults(_execute(command, timeout))
-        return HostRun(_read(sink, build.outputs, count), faults)
+        return HostRun(read_runs(sink, build.outputs, count), faults)
 
 
 def _run(
@@ -132,12 +120,6 @@ def _run(
     return subprocess.run(
         command, check=False, cwd=cwd, timeout=timeout, stdin=subprocess.DEVNULL, capture_output=True, text=True
     )
-
-
-def _runs(values: Array, port: CPort) -> int:
-    if values.shape[1:] != port.shape or values.dtype != np.dtype(port.dtype):
-        raise ValueError(f"{port.name}: {values.dtype}{values.shape} is not runs of {port.dtype}{port.shape}")
-    return int(values.shape[0])
 
 
 def _place(port: CPort, offsets: Mapping[str, int] | None) -> str:
@@ -166,14 +148,3 @@ def _faults(report: str) -> tuple[str, ...]:
             raise HostError(f"the compiled network returned {rest[0]} in run {run}")
         faults.append(f"run {run}: byte {rest[1]} of {rest[0]}")
     return tuple(faults)
-
-
-def _read(path: Path, ports: Sequence[CPort], runs: int) -> dict[str, Array]:
-    whole = np.fromfile(path, np.uint8).reshape(runs, sum(port.bytes for port in ports))
-    outputs = {}
-    at = 0
-    for port in ports:
-        part = np.ascontiguousarray(whole[:, at : at + port.bytes])
-        outputs[port.name] = part.view(port.dtype).reshape(runs, *port.shape)
-        at += port.bytes
-    return outputs

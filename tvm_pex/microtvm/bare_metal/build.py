@@ -1,0 +1,166 @@
+"""Bare-metal firmware from a network's C: compiled and linked by Debian's gcc for Arm, for one board."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from string import Template
+
+import numpy as np
+
+from tvm_pex.lowering.aot import HEADERS, RUNTIME_HEADERS, SOURCES, CBuild, CPort
+from tvm_pex.microtvm.boards import Board, Memory
+from tvm_pex.microtvm.tools import CROSS_COMPILER
+
+# Fused multiply-adds would give other floats than the host's.
+FLAGS = (
+    "-std=gnu99",
+    "-mthumb",
+    "-g",
+    "-ffp-contract=off",
+    "-fno-math-errno",
+    "-ffunction-sections",
+    "-fdata-sections",
+)
+_HERE = Path(__file__).parent
+_OWN_SOURCES = ("startup.c", "systick.c", "main.c")
+_VECTOR_BYTES = 0x40
+_OVERFLOW = re.compile(r"region `(\w+)' overflowed by (\d+) bytes?")
+
+
+class FirmwareError(Exception):
+    """The firmware does not compile or link; the message has the compiler's words."""
+
+
+class TooSmallError(FirmwareError):
+    """A memory of the board is too small. ``memory`` is "RAM" or "FLASH"; ``excess_bytes`` are missing."""
+
+    def __init__(self, board: Board, memory: str, excess_bytes: int) -> None:
+        self.memory, self.excess_bytes = memory, excess_bytes
+        present = board.ram if memory == "RAM" else board.flash
+        super().__init__(
+            f"{board.name}: the firmware needs {present.bytes + excess_bytes} bytes of {memory}, "
+            f"{excess_bytes} more than the {present.bytes} that there are"
+        )
+
+
+@dataclass(frozen=True)
+class Network:
+    """A network's C and where its ports lie: all of them in one arena of ``arena_bytes``."""
+
+    build: CBuild
+    arena_bytes: int
+    input_offsets: Mapping[str, int]
+    output_offsets: Mapping[str, int]
+
+
+def in_one_arena(
+    build: CBuild, arena_bytes: int, input_offsets: Mapping[str, int], output_offsets: Mapping[str, int]
+) -> Network:
+    """Ports that have no place in the arena get one after its end; the arena grows by them."""
+    places: list[dict[str, int]] = [dict(input_offsets), dict(output_offsets)]
+    for known, ports in zip(places, (build.inputs, build.outputs)):
+        for port in ports:
+            if port.name not in known:
+                known[port.name] = _aligned(arena_bytes, np.dtype(port.dtype).itemsize)
+                arena_bytes = known[port.name] + port.bytes
+    return Network(build, arena_bytes, *places)
+
+
+def _aligned(offset: int, alignment: int) -> int:
+    return -(-offset // alignment) * alignment
+
+
+@dataclass(frozen=True)
+class Objects:
+    """A network compiled for a board: object files below ``folder``, to be linked once or several times."""
+
+    network: Network
+    board: Board
+    folder: Path
+    flags: tuple[str, ...]
+    files: tuple[str, ...]
+
+
+def compile_network(
+    network: Network, board: Board, folder: Path, *, optimize: str = "-O2", extra_sources: Sequence[Path] = ()
+) -> Objects:
+    """Write the sources below ``folder`` and compile them. Raises FirmwareError."""
+    folder = folder.resolve()
+    network.build.write(folder)
+    (folder / "firmware.h").write_text(_header(network))
+    flags = (*board.flags, *FLAGS, optimize, "-I.", f"-I{HEADERS}", f"-I{RUNTIME_HEADERS}", f"-I{_HERE}")
+    sources = [path for path in network.build.files if path.startswith(SOURCES)] + [str(path) for path in extra_sources]
+    objects = [f"{Path(source).stem}.o" for source in sources]
+    for source, file in zip(sources, objects):
+        _run([CROSS_COMPILER, *flags, "-w", "-c", source, "-o", file], folder, board)
+    return Objects(network, board, folder, flags, tuple(objects))
+
+
+def link(
+    objects: Objects, name: str, *, stack_bytes: int, count_instructions: bool, board: Board | None = None
+) -> Path:
+    """The firmware as an ELF file ``name``; ``board`` is the same board with less memory.
+
+    Raises TooSmallError where RAM or flash do not suffice, and FirmwareError.
+    """
+    board = board or objects.board
+    folder = objects.folder
+    (folder / "firmware.ld").write_text(_linker_script(board, stack_bytes))
+    command = [
+        CROSS_COMPILER, *objects.flags, f"-DCOUNT_INSTRUCTIONS={int(count_instructions)}",
+        "-fno-tree-loop-distribute-patterns", "-Wall", "-Wextra", "-Werror",
+        *(str(_HERE / source) for source in _OWN_SOURCES), *objects.files,
+        "-nostartfiles", "-nostdlib", "-Wl,--gc-sections", "-Wl,-Tfirmware.ld", "-lm", "-lc", "-lgcc", "-o", name,
+    ]  # fmt: skip
+    _run(command, folder, board)
+    return folder / name
+
+
+def _run(command: Sequence[str], folder: Path, board: Board) -> None:
+    done = subprocess.run(command, check=False, cwd=folder, stdin=subprocess.DEVNULL, capture_output=True, text=True)
+    if done.returncode == 0:
+        return
+    overflow = _OVERFLOW.search(done.stderr)
+    if overflow:
+        raise TooSmallError(board, overflow[1], int(overflow[2]))
+    raise FirmwareError(f"the firmware does not build:\n{done.stderr.strip()}")
+
+
+def _header(network: Network) -> str:
+    build = network.build
+    values = {
+        "arena_bytes": str(max(network.arena_bytes, 1)),
+        "has_workspace": str(int(build.has_arena)),
+        "inputs": _table(build.inputs, network.input_offsets),
+        "outputs": _table(build.outputs, network.output_offsets),
+        "input_pointers": _pointers(build.inputs, network.input_offsets),
+        "output_pointers": _pointers(build.outputs, network.output_offsets),
+    }
+    return Template((_HERE / "firmware.h.in").read_text()).substitute(values)
+
+
+def _table(ports: Sequence[CPort], offsets: Mapping[str, int]) -> str:
+    return ", ".join(f"{{{offsets[port.name]}, {port.bytes}}}" for port in ports)
+
+
+def _pointers(ports: Sequence[CPort], offsets: Mapping[str, int]) -> str:
+    return ", ".join(f"arena + {offsets[port.name]}" for port in ports)
+
+
+def _linker_script(board: Board, stack_bytes: int) -> str:
+    flash = board.flash
+    if board.boot == flash.origin:
+        flash = Memory(flash.origin + _VECTOR_BYTES, flash.bytes - _VECTOR_BYTES)
+    values = {
+        "boot_origin": hex(board.boot),
+        "flash_origin": hex(flash.origin),
+        "flash_bytes": flash.bytes,
+        "ram_origin": hex(board.ram.origin),
+        "ram_bytes": board.ram.bytes,
+        "stack_bytes": stack_bytes,
+    }
+    return Template((_HERE / "firmware.ld.in").read_text()).substitute(values)

@@ -1,0 +1,86 @@
+"""What ``tvm-pex run`` answers: as JSON, and as a table for people."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from rich.table import Table
+
+from tvm_pex.report.tables import console
+
+if TYPE_CHECKING:
+    from tvm_pex.microtvm.boards import Board
+    from tvm_pex.verification.firmware import FirmwareReport
+
+_SHOWN = 10  # numbers of an output
+
+
+def as_json(report: FirmwareReport) -> dict[str, Any]:
+    """Bytes, counts, and the first run's outputs as flat lists."""
+    answer: dict[str, Any] = {
+        "exact": report.exact,
+        "tolerance": report.tolerance,
+        "arena_bytes": report.arena_bytes,
+        "stack_bytes": report.stack_bytes,
+        "ram_bytes": report.sections.ram_bytes,
+        "other_ram_bytes": report.other_ram_bytes,
+        "flash_bytes": report.sections.flash_bytes,
+        "instructions": report.instructions,
+        "ram": report.sections.ram,
+        "flash": report.sections.flash,
+    }
+    if report.operators is not None:
+        answer["operators"] = [{"operator": name, "instructions": count} for name, count in report.operators.items()]
+    return answer | {"outputs": {name: values[0].reshape(-1).tolist() for name, values in report.outputs.items()}}
+
+
+def show(answer: dict[str, Any], device: Board) -> None:
+    """``answer`` has the keys of ``tvm-pex run --json``."""
+    out = console()
+    columns = [answer] + ([answer["stock"]] if "stock" in answer else [])
+    heading = f"{answer['model']} on {device.name}, {device.core}, {answer['optimize']}"
+    table = Table(heading, title_justify="left")
+    for name in ("tvm_pex", "stock TVM, best plan")[: len(columns)]:
+        table.add_column(name, justify="right")
+    table.add_row("exact", *(_exact(column) for column in columns))
+    for label, key in (
+        ("arena, bytes", "arena_bytes"),
+        ("stack in use, bytes", "stack_bytes"),
+        ("other RAM, bytes", "other_ram_bytes"),
+        (f"RAM, of {device.ram.bytes:,}", "ram_bytes"),
+        (f"flash, of {device.flash.bytes:,}", "flash_bytes"),
+        ("instructions", "instructions"),
+    ):
+        table.add_row(label, *(_number(column, key) for column in columns))
+    out.print(table)
+    for column in columns:
+        if "reason" in column:
+            out.print(f"stock TVM: {column['reason']}", soft_wrap=True)
+    for memory in ("ram", "flash"):
+        out.print(f"{memory} by section: " + ", ".join(f"{name} {size:,}" for name, size in answer[memory].items()))
+    if "operators" in answer:
+        out.print(_operators(answer))
+    for name, values in answer["outputs"].items():
+        numbers = " ".join(f"{value:g}" for value in values[:_SHOWN])
+        out.print(f"{name}: {numbers}" + (f" ... ({len(values):,} in all)" if len(values) > _SHOWN else ""))
+
+
+def _exact(column: dict[str, Any]) -> str:
+    if "exact" not in column:
+        return "does not run"
+    note = f", within {column['tolerance']:g}" if column["tolerance"] and column["exact"] else ""
+    return ("yes" if column["exact"] else "NO") + note
+
+
+def _number(column: dict[str, Any], key: str) -> str:
+    return f"{column[key]:,}" if key in column else ""
+
+
+def _operators(answer: dict[str, Any]) -> Table:
+    table = Table("operator", title="Executed instructions by operator", title_justify="left")
+    table.add_column("instructions", justify="right")
+    table.add_column("share", justify="right")
+    for row in answer["operators"]:
+        share = row["instructions"] / answer["instructions"]
+        table.add_row(row["operator"], f"{row['instructions']:,}", f"{100 * share:.1f} %")
+    return table
