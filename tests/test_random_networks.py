@@ -88,8 +88,8 @@ def check(network: RandomNetwork, folder: Path, *, stock: bool) -> None:
         if stock:
             reference, _ = reference_build(model)
             wanted = run(reference, samples, folder / "stock", arena_bytes=reference.workspace_bytes)
-            stock_bytes = reference.workspace_bytes + sum(port.bytes for port in (*reference.inputs, *reference.outputs))
-            assert compiled.arena_bytes <= stock_bytes, (compiled.arena_bytes, stock_bytes)
+            ports = sum(port.bytes for port in (*reference.inputs, *reference.outputs))
+            assert compiled.arena_bytes <= reference.workspace_bytes + ports, (reference.workspace_bytes, ports)
         else:
             wanted = expected(model, samples)
     except Exception as error:  # the seed must not get lost, whatever broke
