@@ -23,7 +23,7 @@ from tvm import tir
 from tvm_pex.graph import Convolution, Graph, Operator
 from tvm_pex.lowering.kernels import Expr, Moment, Place, Running, Store, emit_operator
 from tvm_pex.scheduling.lifetimes import accumulator_dtype, accumulators, closes, sum_dtype, sums_name
-from tvm_pex.scheduling.schedule import Schedule, Segment, Stage
+from tvm_pex.scheduling.schedule import Schedule, Segment, Stage, written_through
 
 REGION_ATTRIBUTE = "pex.region"
 
@@ -79,6 +79,7 @@ class _Region:
         self.flat = {name: _flattened(buffer) for name, buffer in zip(names, inputs, strict=True)}
         self.flat.update({name: _flattened(buffer) for name, buffer in zip(graph.outputs, outputs, strict=True)})
         self.rings = {ring.tensor: ring for segment in schedule.segments for ring in segment.rings}
+        self.through = {k: v for segment in schedule.segments for k, v in written_through(graph, segment).items()}
         self.crossing = []
         for tensor in graph.tensors.values():
             if tensor.name not in self.flat and tensor.name not in self.rings:
@@ -89,7 +90,7 @@ class _Region:
     def segment(self, segment: Segment) -> Any:
         """The segment's loop nest, inside the allocations of what lives only there."""
         own = []
-        for ring in segment.rings:
+        for ring in [ring for ring in segment.rings if ring.pixels]:
             tensor = self.graph.tensors[ring.tensor]
             self.flat[ring.tensor] = _flat(buffer_name(ring.tensor), tensor.dtype, ring.pixels * ring.channels)
             own.append(self.flat[ring.tensor])
@@ -106,13 +107,17 @@ class _Region:
         return body
 
     def store(self, ib: Any, tensor: str, view: tuple[int, int, int], base: Expr) -> Store:
-        """``base`` is where the present slice begins in a whole tensor's pixel; rings hold just the slice."""
+        """``base`` is the channel of the stored pixel at which to begin."""
+        if tensor in self.through:
+            concat, position = self.through[tensor]
+            shape = self.graph.tensors[concat.output].shape
+            return self.store(ib, concat.output, shape, base + concat.first_channel(position))
         pointer = ib.buffer_ptr(self.flat[tensor])
         ring = self.rings.get(tensor)
         if ring is None:
             return Store(pointer, view[1], view[2], base=base)
         pixels = None if ring.pixels == view[0] * view[1] else ring.pixels
-        return Store(pointer, view[1], ring.channels, pixels)
+        return Store(pointer, view[1], ring.channels, pixels, base)
 
 
 class _Nest:
@@ -194,11 +199,14 @@ class _Nest:
         region, tile = self.region, self.segment.tile
         tensor = region.graph.tensors[op.output]
         sliced = {ring.tensor for ring in self.segment.rings} if tile else set()
-        base = self.slice * tile if tile else 0
+        base = self.slice * tile if tile else 0  # of whole tensors: rings hold just the slice
         read = 0 if isinstance(op, Convolution) and op.groups == 1 else base
-        written = 0 if closes(op, self.segment) else base
+        written = 0 if closes(op, self.segment) or op.output in region.rings else base
         return Place(
-            inputs=tuple(region.store(self.ib, n, v, read) for n, v in zip(op.inputs, op.views, strict=True)),
+            inputs=tuple(
+                region.store(self.ib, n, v, 0 if n in region.rings else read)
+                for n, v in zip(op.inputs, op.views, strict=True)
+            ),
             output=region.store(self.ib, op.output, tensor.shape, written),
             shape_out=tensor.shape,
             dtype_out=tensor.dtype,
@@ -206,4 +214,5 @@ class _Nest:
             scratch=self.scratch[accumulator_dtype(op, region.graph)],
             slice_in=tile if op.inputs[0] in sliced else None,
             slice_out=None if closes(op, self.segment) else tile,
+            written=frozenset(k for k, name in enumerate(op.inputs) if name in region.through),
         )
