@@ -103,9 +103,8 @@ def read_take(call: relay.Call, readers: Readers) -> Claim:
     """
     table = constant(call.args[0], "table")
     attrs = call.attrs
-    require(
-        attrs.axis is not None and int(attrs.axis) == 0 and not int(attrs.batch_dims), "it takes along another axis"
-    )
+    first = attrs.axis is not None and int(attrs.axis) == 0 and not int(attrs.batch_dims)
+    require(first, "it does not take along axis 0")
     require(table.ndim > 1, "its table has numbers for entries")
     wrap = str(attrs.mode) == "wrap"
     index = call.args[1]

@@ -6,6 +6,7 @@ import dataclasses
 import math
 from collections import Counter
 from dataclasses import dataclass, field
+from typing import Any
 
 from tvm import relay
 
@@ -230,6 +231,5 @@ def _source_shape(expr: relay.Expr) -> Shape:
 
 def _named(claim: Claim, name: str, names: dict[relay.Expr, str]) -> Operator:
     inputs = tuple(names[strip_views(data)] for data in claim.inputs)
-    constants = {key: f"{name}.{key}" for key in claim.constants}
-    operator: Operator = dataclasses.replace(claim.operator, name=name, inputs=inputs, output=name, **constants)
-    return operator
+    fields: dict[str, Any] = {key: f"{name}.{key}" for key in claim.constants}
+    return dataclasses.replace(claim.operator, name=name, inputs=inputs, output=name, **fields)

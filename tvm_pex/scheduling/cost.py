@@ -2,8 +2,8 @@
 
 The price of a segment is ``operator_instructions`` of each operator, as if it ran alone on whole tensors, plus what
 running them together costs (``overhead``). That is below 0 only where it saves the copies of a Concat; else layer by
-layer is the cheapest schedule. The constants count instructions of a Thumb-2 core for the C that TVM makes of ``tvm_pex.lowering.kernels``. They rank
-schedules; they do not predict a time.
+layer is the cheapest schedule. The constants count instructions of a Thumb-2 core for the C that TVM makes of
+``tvm_pex.lowering.kernels``. They rank schedules; they do not predict a time.
 """
 
 from __future__ import annotations
@@ -55,8 +55,8 @@ def operator_instructions(graph: Graph, op: Operator) -> int:
     if isinstance(op, Add):
         return instructions + results * sum(REQUANTISE if r.shift else COPY for r in op.rescales)
     if isinstance(op, Concat):
-        each = [view[2] * (REQUANTISE if r else COPY) for view, r in zip(op.views, op.rescales, strict=True)]
-        return instructions + height * width * sum(each)
+        moves = [view[2] * (REQUANTISE if r else COPY) for view, r in zip(op.views, op.rescales, strict=True)]
+        return instructions + height * width * sum(moves)
     if isinstance(op, Quantize | Dequantize):
         return instructions + results * ENCODE
     return instructions + results * COPY

@@ -349,7 +349,7 @@ def _ring(clock: _Clock, segment: Segment, ring: Ring) -> Track:
 
 
 def _turn(clock: _Clock, segment: Segment, op: Operator) -> Turn | None:
-    """The first writer's turn to the last reader's, if every reader reads at the very step at which the pixel is made."""
+    """The first writer's turn to the last reader's, if each reads at the very step at which the pixel is made."""
     made, order = clock.stage[op.name], segment.operators
     readers = clock.readers[op.output]
     for reader in readers:

@@ -29,7 +29,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from tvm_pex.graph import Concat, Convolution, Gather, Graph, Operator, Pair, Pool, Slice
+from tvm_pex.graph import Concat, Convolution, Gather, Graph, Operator, Pair, Pool
 from tvm_pex.scheduling.rings import ring_pixels
 
 _AXES = ("rows", "pixels")
@@ -169,15 +169,20 @@ def sliced_channels(graph: Graph, operators: Sequence[Operator]) -> int | None:
             if closing and (position != len(operators) - 1 or can_reduce(op, graph) or op.inputs[0] in outside):
                 return None
             channels.add(op.views[0][2] if closing else width)
-        elif isinstance(op, Convolution) and not op.groups == op.views[0][2] == width:
-            return None
-        elif isinstance(op, Concat | Gather) or (isinstance(op, Slice) and op.views[0][2] != width):
+        elif not _by_channel(op, width):
             return None
         else:
             channels.add(width)
         if any(view != graph.tensors[name].shape for name, view in zip(op.inputs, op.views, strict=True)):
             return None
     return channels.pop() if len(channels) == 1 else None
+
+
+def _by_channel(op: Operator, width: int) -> bool:
+    """True if each of the ``width`` channels that ``op`` gives is made of the inputs' channel of the same number."""
+    if isinstance(op, Concat | Gather):
+        return False
+    return op.views[0][2] == width and (not isinstance(op, Convolution) or op.groups == width)
 
 
 class _Links:
@@ -334,7 +339,7 @@ def outside_tensors(graph: Graph, operators: Sequence[str]) -> set[str]:
 
 
 def _ring_pixels(links: _Links, strides: Sequence[Pair], delays: Sequence[Pair], k: int) -> int:
-    """Pixels of operator k's output that are alive at once, at the worst moment; none where a Concat's output has them."""
+    """Pixels of operator k's output that are alive at once, at the worst moment; 0 if they lie in a Concat's output."""
     if _copied_at_once(links, strides, delays, k):
         return 0
     height, width, _ = links.graph.tensors[links.operators[k].output].shape
