@@ -14,9 +14,9 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 from random_graphs import GraphMaker, cut_at_random, random_graph
-from schedule_simulator import Event, events_of
+from schedule_simulator import Access, Event, events_of
 
-from tvm_pex.graph import Graph, Window
+from tvm_pex.graph import Graph, Slice, Window
 from tvm_pex.memory_planner import Buffer, Problem, plan_memory
 from tvm_pex.packing.validator import fault_of
 from tvm_pex.scheduling.lifetimes import layer_by_layer_bytes, memory_problem, sums_name
@@ -76,29 +76,23 @@ class Program:
         return self.values.setdefault(name, Values())
 
     def run(self, event: Event, time: int) -> None:
-        op = event.op
-        for name, view in zip(op.inputs, op.views):
-            pixels = {pixel for read, pixel in event.reads if read == name}
-            for row, column in pixels:
-                for byte in self.bytes_of(name, view, (row, column), event.channels_read):
-                    self.of(name).read(byte, time)
+        for access in event.reads:
+            for byte in self.bytes_of(access):
+                self.of(access.tensor).read(byte, time)
         if event.sums:
-            sums = self.of(sums_name(op.name))
+            sums = self.of(sums_name(event.op.name))
             if not sums.byte:
                 sums.write(0, time)
             sums.read(0, time)
-        if event.gives is not None:
-            shape = self.graph.tensors[op.output].shape
-            for byte in self.bytes_of(op.output, shape, event.gives, event.channels_given):
-                self.of(op.output).write(byte, time)
+        for access in event.writes:
+            for byte in self.bytes_of(access):
+                self.of(access.tensor).write(byte, time)
 
-    def bytes_of(self, name: str, view: tuple[int, int, int], at: tuple[int, int], channels: range) -> Iterator[int]:
-        pixel = at[0] * view[1] + at[1]
-        ring = self.rings.get(name)
-        if ring is None:
-            return (pixel * view[2] + channel for channel in channels)
-        first = pixel % ring.pixels * ring.channels
-        return iter(range(first, first + len(channels)))
+    def bytes_of(self, access: Access) -> Iterator[int]:
+        ring = self.rings.get(access.tensor)
+        elements = access.ring_elements(ring.pixels, ring.channels) if ring else access.elements()
+        size = self.graph.tensors[access.tensor].item_bytes
+        return (element * size + byte for element in elements for byte in range(size))
 
 
 def collisions(one: Values, other: Values) -> set[int]:
@@ -148,6 +142,7 @@ def loose_pairs(graph: Graph, schedule: Schedule, problem: Problem, values: dict
     tiled = {name for segment in schedule.segments if segment.tile for name in segment.operators}
     rings = {ring.tensor for segment in schedule.segments for ring in segment.rings}
     summed = {stage.operator for segment in schedule.segments for stage in segment.stages if stage.reduction}
+    narrow = {op.name for op in graph.operators if isinstance(op, Slice) and op.first}  # bytes of a pixel die apart
     count, loose = 0, []
     for low in problem.buffers:
         for high in problem.buffers:
@@ -155,6 +150,7 @@ def loose_pairs(graph: Graph, schedule: Schedule, problem: Problem, values: dict
             readers = {op.name for op in graph.consumers().get(high.name, [])}
             before = high.name not in rings and segment_of.get(high.name, -1) < segment_of.get(low.name, -1)
             before &= high.name in graph.tensors and high.name not in graph.outputs and not readers & tiled
+            before &= not readers & narrow
             if low != high and grows and before and high.first <= low.last and low.first <= high.last:
                 count += 1
                 distance = problem.distances.get((low.name, high.name), low.bytes)

@@ -284,22 +284,26 @@ class _Clock:
     def dead(self, tensor: str, op: Operator) -> Front:
         """How many bytes at the tensor's front ``op`` will not read again, over time."""
         view = next(v for name, v in zip(op.inputs, op.views, strict=True) if name == tensor)
-        stage = self.stage[op.name]
         if self.segment[op.name].tile:
             times = np.array([self.end(self.segment[op.name]) + 1], np.int64)
             return Front(times, np.array([self.graph.tensors[tensor].bytes], np.int64))
         last = [self._last(op, axis, view[axis]) for axis in (0, 1)]
         steps = self.step(op.name, np.maximum(last[0], 0), np.maximum(last[1], 0))
         unread = ((last[0] < 0)[:, None] | (last[1] < 0)[None, :]).reshape(-1)
-        steps = np.maximum.accumulate(np.where(unread, self._unread(tensor, op, stage), steps))
+        steps = np.maximum.accumulate(np.where(unread, self._unread(tensor, op), steps))
         pixel_bytes = view[2] * self.graph.tensors[tensor].item_bytes
         return _last_of_each(steps + 1, pixel_bytes * np.arange(1, steps.size + 1, dtype=np.int64))
 
-    def _unread(self, tensor: str, op: Operator, stage: Stage) -> Times | int:
-        """When pixels that ``op`` never reads are in use: as they are made; if that was earlier, before it begins."""
+    def _unread(self, tensor: str, op: Operator) -> Times | int:
+        """When pixels that ``op`` never reads are in use: as they are made, or with the last of an earlier segment.
+
+        Inputs are all there at the first step.
+        """
         maker = self.maker.get(tensor)
-        if maker is None or self.base[maker.name] != self.base[op.name]:
-            return self.span(self.segment[op.name], stage)[0] - 1
+        if maker is None:
+            return self.base_all
+        if self.base[maker.name] != self.base[op.name]:
+            return self.end(self.segment[maker.name])
         height, width, _ = self.graph.tensors[tensor].shape
         return self.step(maker.name, np.arange(height, dtype=np.int64), np.arange(width, dtype=np.int64))
 
