@@ -162,7 +162,8 @@ def random_graph(seed: int, operators: int = 8, extent: int = 7, channels: int =
     names = [_border(rng, maker, (_from(rng, 1, extent), _from(rng, 1, extent), _from(rng, 1, channels)))]
     if rng.random() < 0.2:
         names.append(maker.source("y", maker.shape(names[0])))
-    for _ in range(_from(rng, 1, operators)):
+    count = _from(rng, 1, operators)
+    while len(maker.operators) < count:
         # Mostly the newest: chains with branches, not stars.
         source = names[-1] if rng.random() < 0.75 else names[_from(rng, 0, len(names) - 1)]
         names.append(_grow(rng, maker, source, extent, channels))

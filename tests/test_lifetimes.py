@@ -65,7 +65,7 @@ class Program:
                 self.of(name).write(byte, 0)
         time = 0
         for call, event in enumerate(events_of(graph, schedule)):
-            time = event.step if by_steps else call
+            time = event.step if by_steps else call + 1  # inputs were there before the first call
             self.run(event, time)
         for name in graph.outputs:
             self.of(name).keep(time)
