@@ -167,6 +167,9 @@ def random_graph(seed: int, operators: int = 8, extent: int = 7, channels: int =
         # Mostly the newest: chains with branches, not stars.
         source = names[-1] if rng.random() < 0.75 else names[_from(rng, 0, len(names) - 1)]
         names.append(_grow(rng, maker, source, extent, channels))
+    read = {name for op in maker.operators for name in op.inputs}
+    for name in [name for name in ("x", "y") if name in maker.tensors and name not in read]:
+        names.append(_grow(rng, maker, name, extent, channels))
     if rng.random() < 0.1:
         maker.dequantize(names[-1])
     return maker.graph(*(name for name in names if rng.random() < 0.07))
