@@ -249,6 +249,32 @@ def test_rings_of_one_moment_in_turns_share_their_bytes() -> None:
     assert ("conv0", "conv1") not in problem.distances
 
 
+def test_what_is_written_through_a_ring_takes_its_turn_there() -> None:
+    """conv1 writes into the ring of concat3 while conv0's pixel, which it reads, still lives."""
+    maker = GraphMaker()
+    first = maker.convolution(maker.source("x", (4, 5, 2)), 2)
+    joined = maker.concat(maker.convolution(first, 2), maker.convolution(first, 2))
+    maker.convolution(maker.convolution(joined, 2), 2)
+    graph = maker.graph()
+    schedule = Schedule((make_segment(graph, graph.operators, ("rows",)),))
+    problem = memory_problem(graph, schedule)
+    assert {b.name for b in problem.buffers} == {"x", "conv0", "concat3", "conv4", "conv5"}
+    assert ("conv0", "concat3") not in problem.distances
+    assert problem.distances["conv0", "conv4"] == -10
+
+
+def test_a_quantised_tensor_lies_in_its_floats() -> None:
+    """A pixel is 8 bytes before and 2 after: the first may be written once a pixel of floats is dead."""
+    maker = GraphMaker()
+    maker.quantize(maker.source("x", (4, 5, 2), "float32"))
+    graph = maker.graph()
+    schedule = Schedule((make_segment(graph, graph.operators, ("rows", "pixels")),))
+    problem = memory_problem(graph, schedule, kept=NONE)
+    assert problem.distances["quantize0", "x"] == 2
+    assert plan_memory(problem).peak == 4 * 5 * 8 + 4  # floats lie at multiples of 4
+    assert plan_memory(memory_problem(graph, schedule)).peak == 4 * 5 * (8 + 2)
+
+
 def test_rings_that_wait_for_a_slower_side_share_nothing() -> None:
     """The last operator reads conv6 three rows late, so the rows of conv6 outlive the steps in which they are made."""
     maker = GraphMaker()
