@@ -19,6 +19,9 @@ from tvm_pex.frontend.values import (
 )
 from tvm_pex.graph import Concat, Gather, Rescale, Shape, Slice, Window
 
+_TOLD_APART = 10**7
+"""Whole floats from here on may be others in TVM's C, which has seven digits of each."""
+
 
 def read_concat(call: relay.Call, readers: Readers) -> Claim:
     """concatenate, or qnn.concatenate, which rescales each input whose scale or zero point is not the output's."""
@@ -28,9 +31,11 @@ def read_concat(call: relay.Call, readers: Readers) -> Claim:
     rescales: tuple[Rescale | None, ...] = (None,) * len(inputs)
     undefined = 0
     if op_name(call) == "qnn.concatenate":
+        encodings = call.args[1:3]
+        require(all(isinstance(e, relay.Tuple) for e in encodings), "its scales are the results of one operator")
         found = [
             tensor_rescale(scale, zero, *call.args[3:5])
-            for scale, zero in zip(call.args[1].fields, call.args[2].fields, strict=True)
+            for scale, zero in zip(*(e.fields for e in encodings), strict=True)
         ]
         rescales = tuple(None if _changes_nothing(rescale) else rescale for rescale, _ in found)
         undefined = sum(count for _, count in found)
@@ -109,7 +114,8 @@ def read_take(call: relay.Call, readers: Readers) -> Claim:
     wrap = str(attrs.mode) == "wrap"
     index = call.args[1]
     require(str(index.checked_type.dtype) == "int32", f"its index is {index.checked_type.dtype}, not int32")
-    while op_name(index) == "cast" and readers[index] == 1 and _is_index(index.args[0], wrap):
+    truncated = not wrap and len(table) < _TOLD_APART
+    while op_name(index) == "cast" and readers[index] == 1 and _is_index(index.args[0], truncated):
         index = index.args[0]
     height, width, channels = shape = graph_shape(call)
     require(channels == table[0].size, "its entries are not along the channels")
@@ -118,5 +124,5 @@ def read_take(call: relay.Call, readers: Readers) -> Claim:
     return Claim("gather", operator, (index,), shape, element_dtype(call), constants)
 
 
-def _is_index(expr: relay.Expr, wrap: bool) -> bool:
-    return str(expr.checked_type.dtype) == "int32" or (is_float(expr) and not wrap)
+def _is_index(expr: relay.Expr, truncated: bool) -> bool:
+    return str(expr.checked_type.dtype) == "int32" or (is_float(expr) and truncated)
