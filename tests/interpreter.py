@@ -8,7 +8,22 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from tvm_pex.graph import Add, Convolution, Graph, Operator, Pad, Pool, Rescale, Shape, Window
+from tvm_pex.graph import (
+    Add,
+    Concat,
+    Convolution,
+    Dequantize,
+    Gather,
+    Graph,
+    Operator,
+    Pad,
+    Pool,
+    Quantize,
+    Rescale,
+    Shape,
+    Slice,
+    Window,
+)
 
 Array = npt.NDArray[Any]
 
@@ -19,10 +34,9 @@ def run_graph(graph: Graph, inputs: Mapping[str, Array]) -> dict[str, Array]:
     values = {name: np.asarray(inputs[name]).reshape(tensors[name].shape) for name in graph.inputs}
     for operator in graph.operators:
         tensor = tensors[operator.output]
-        wide = np.float64 if tensor.dtype == "float32" else np.int64
-        operands = [
-            values[name].astype(wide).reshape(view) for name, view in zip(operator.inputs, operator.views, strict=True)
-        ]
+        operands = [values[name].reshape(view) for name, view in zip(operator.inputs, operator.views, strict=True)]
+        if not isinstance(operator, Gather | Quantize | Dequantize):  # of one type, in and out
+            operands = [x.astype(np.float64 if tensor.dtype == "float32" else np.int64) for x in operands]
         result = _run(operator, operands, tensor.shape, graph.constants)
         limits = np.finfo(tensor.dtype) if tensor.dtype == "float32" else np.iinfo(tensor.dtype)
         assert result.min() >= limits.min and result.max() <= limits.max, f"{operator.name} leaves {tensor.dtype}"
@@ -37,6 +51,16 @@ def _run(operator: Operator, operands: list[Array], shape: Shape, constants: Map
         return _pool(operator, operands[0], shape)
     if isinstance(operator, Add):
         return _add(operator, operands)
+    if isinstance(operator, Concat):
+        return _concat(operator, operands)
+    if isinstance(operator, Slice):
+        return _slice(operator, operands[0], shape)
+    if isinstance(operator, Gather):
+        return _gather(operator, operands[0], constants[operator.table])
+    if isinstance(operator, Quantize):
+        return _quantize(operator, operands[0])
+    if isinstance(operator, Dequantize):
+        return _dequantize(operator, operands[0])
     return _pad(operator, operands[0], shape)
 
 
@@ -120,4 +144,41 @@ def _pad(op: Pad, data: Array, shape: Shape) -> Array:
     result = np.full(shape, op.value, data.dtype)
     top, left = op.window.pad
     result[top : top + data.shape[0], left : left + data.shape[1]] = data
+    return result
+
+
+def _concat(op: Concat, operands: list[Array]) -> Array:
+    parts = []
+    for data, rescale in zip(operands, op.rescales, strict=True):
+        changed = data if rescale is None else _rescaled(data, rescale) + rescale.zero_out
+        parts.append(changed if rescale is None else np.clip(changed, op.low, op.high))
+    return np.concatenate(parts, axis=2)
+
+
+def _slice(op: Slice, data: Array, shape: Shape) -> Array:
+    rows, columns = (np.arange(shape[a]) * op.window.stride[a] - op.window.pad[a] for a in (0, 1))
+    assert min(rows[0], columns[0]) >= 0 and rows[-1] < data.shape[0] and columns[-1] < data.shape[1]
+    assert op.first + shape[2] <= data.shape[2]
+    return data[rows][:, columns][:, :, op.first : op.first + shape[2]]
+
+
+def _gather(op: Gather, index: Array, table: Array) -> Array:
+    assert len(table) == op.entries
+    number = np.trunc(index[:, :, 0].astype(np.float64))
+    number = number % op.entries if op.wrap else np.clip(number, 0, op.entries - 1)
+    result: Array = table[number.astype(np.int64)]
+    return result
+
+
+def _quantize(op: Quantize, data: Array) -> Array:
+    """The product is rounded to float32; from there on 64 bits hold every number exactly that is not clipped."""
+    assert data.dtype == np.float32
+    with np.errstate(over="ignore"):
+        product = (data * np.float32(op.inverse)).astype(np.float64)
+    result: Array = np.clip(np.copysign(np.floor(np.abs(product) + 0.5), product) + op.zero_out, op.low, op.high)
+    return result
+
+
+def _dequantize(op: Dequantize, data: Array) -> Array:
+    result: Array = (data.astype(np.int64) - op.zero_in).astype(np.float32) * np.float32(op.scale)
     return result

@@ -10,7 +10,25 @@ from typing import Any
 
 import numpy as np
 
-from tvm_pex.graph import Add, Convolution, Graph, Operator, Pad, Pair, Pool, Rescale, Shape, Tensor, Window
+from tvm_pex.graph import (
+    Add,
+    Concat,
+    Convolution,
+    Dequantize,
+    Gather,
+    Graph,
+    Operator,
+    Pad,
+    Pair,
+    Pool,
+    Quantize,
+    Rescale,
+    Shape,
+    Slice,
+    Tensor,
+    Window,
+    constants_of,
+)
 from tvm_pex.scheduling.schedule import Schedule, Segment, Unschedulable, make_segment, sliced_channels
 
 _PLAIN = Rescale(1, 0, 0, 0)
@@ -50,16 +68,16 @@ class GraphMaker:
         self.tensors: dict[str, Tensor] = {}
         self.operators: list[Operator] = []
 
-    def source(self, name: str, shape: Shape) -> str:
-        self.tensors[name] = Tensor(name, shape, "int8")
+    def source(self, name: str, shape: Shape, dtype: str = "int8") -> str:
+        self.tensors[name] = Tensor(name, shape, dtype)
         return name
 
     def shape(self, name: str) -> Shape:
         return self.tensors[name].shape
 
-    def append(self, op: Operator, shape: Shape) -> str:
+    def append(self, op: Operator, shape: Shape, dtype: str = "int8") -> str:
         self.operators.append(op)
-        self.tensors[op.output] = Tensor(op.output, shape, "int8")
+        self.tensors[op.output] = Tensor(op.output, shape, dtype)
         return op.output
 
     def convolution(
@@ -100,13 +118,40 @@ class GraphMaker:
         op = Pad(name, (source,), (view,), name, Window(pad=before), 0)
         return self.append(op, (height + before[0] + behind[0], width + before[1] + behind[1], channels))
 
+    def concat(self, *sources: str, rescaled: Sequence[str] = ()) -> str:
+        """``rescaled`` are the sources that are not copied as they are."""
+        views, name = tuple(self.shape(source) for source in sources), f"concat{len(self.operators)}"
+        rescales = tuple(_PLAIN if source in rescaled else None for source in sources)
+        op = Concat(name, sources, views, name, rescales, -128, 127)
+        return self.append(op, (*views[0][:2], sum(view[2] for view in views)))
+
+    def part(self, source: str, begin: Shape, shape: Shape, stride: Pair = (1, 1)) -> str:
+        """A slice of ``shape`` from ``begin`` on."""
+        name = f"slice{len(self.operators)}"
+        window = Window(stride=stride, pad=(-begin[0], -begin[1]))
+        return self.append(Slice(name, (source,), (self.shape(source),), name, window, begin[2]), shape)
+
+    def gather(self, source: str, channels: int) -> str:
+        """Entries of a table of five, for a tensor of indices."""
+        name, shape = f"gather{len(self.operators)}", self.shape(source)
+        op = Gather(name, (source,), (shape,), name, f"{name}.table", 5, False)
+        return self.append(op, (*shape[:2], channels))
+
+    def quantize(self, source: str) -> str:
+        name, shape = f"quantize{len(self.operators)}", self.shape(source)
+        return self.append(Quantize(name, (source,), (shape,), name, 8.0, 0, -128, 127), shape)
+
+    def dequantize(self, source: str) -> str:
+        name, shape = f"dequantize{len(self.operators)}", self.shape(source)
+        return self.append(Dequantize(name, (source,), (shape,), name, 0.125, 0), shape, "float32")
+
     def graph(self, *outputs: str) -> Graph:
         """What nothing reads is an output, and so are ``outputs``."""
         read = {name for op in self.operators for name in op.inputs}
         made = [op.output for op in self.operators]
         sources = tuple(name for name in self.tensors if name not in made)
         ends = tuple(name for name in made if name not in read or name in outputs)
-        names = [n for op in self.operators if isinstance(op, Convolution) for n in (op.weights, op.scales)]
+        names = [name for op in self.operators for name in constants_of(op)]
         return Graph(self.tensors, tuple(self.operators), sources, ends, {n: np.empty(0, np.int8) for n in names})
 
 
@@ -114,14 +159,30 @@ def random_graph(seed: int, operators: int = 8, extent: int = 7, channels: int =
     """Windows, branches, pads, reductions and inner outputs at random, in any order that is topological."""
     rng = np.random.default_rng(seed)
     maker = GraphMaker()
-    names = [maker.source("x", (_from(rng, 1, extent), _from(rng, 1, extent), _from(rng, 1, channels)))]
+    names = [_border(rng, maker, (_from(rng, 1, extent), _from(rng, 1, extent), _from(rng, 1, channels)))]
     if rng.random() < 0.2:
-        names.append(maker.source("y", maker.shape("x")))
-    for _ in range(_from(rng, 1, operators)):
+        names.append(maker.source("y", maker.shape(names[0])))
+    count = _from(rng, 1, operators)
+    while len(maker.operators) < count:
         # Mostly the newest: chains with branches, not stars.
         source = names[-1] if rng.random() < 0.75 else names[_from(rng, 0, len(names) - 1)]
         names.append(_grow(rng, maker, source, extent, channels))
+    read = {name for op in maker.operators for name in op.inputs}
+    for name in [name for name in ("x", "y") if name in maker.tensors and name not in read]:
+        names.append(_grow(rng, maker, name, extent, channels))
+    if rng.random() < 0.1:
+        maker.dequantize(names[-1])
     return maker.graph(*(name for name in names if rng.random() < 0.07))
+
+
+def _border(rng: np.random.Generator, maker: GraphMaker, shape: Shape) -> str:
+    """An int8 tensor of ``shape``: the input, or made of one of floats or of indices."""
+    kind = rng.random()
+    if kind < 0.15:
+        return maker.quantize(maker.source("x", shape, "float32"))
+    if kind < 0.25:
+        return maker.gather(maker.source("x", (*shape[:2], 1), "int32"), shape[2])
+    return maker.source("x", shape)
 
 
 def _from(rng: np.random.Generator, low: int, high: int) -> int:
@@ -134,9 +195,21 @@ def _pick(rng: np.random.Generator, choices: list[Any]) -> Any:
 
 def _grow(rng: np.random.Generator, maker: GraphMaker, source: str, extent: int, channels: int) -> str:
     shape = maker.shape(source)
-    alike = [name for name in maker.tensors if maker.shape(name) == shape and name != source]
+    whole = [name for name, tensor in maker.tensors.items() if tensor.dtype == "int8"]
+    alike = [name for name in whole if maker.shape(name) == shape and name != source]
     kinds = ["conv", "conv", "conv", "point", "depthwise", "depthwise", "maximum", "average", "pad", "scale"]
+    kinds += ["concat", "slice", "parts", "branches"]
     kind = _pick(rng, kinds + ["add"] * (6 if alike else 0) + (["global", "dense"] if rng.random() < 0.4 else []))
+    if kind == "concat":
+        beside = [name for name in whole if maker.shape(name)[:2] == shape[:2] and maker.shape(name)[2] < 5]
+        sources = [source, *(_pick(rng, beside or [source]) for _ in range(_from(rng, 0, 2)))]
+        return maker.concat(*sources, rescaled=[name for name in sources if rng.random() < 0.3])
+    if kind == "slice":
+        return _part(rng, maker, source)
+    if kind == "parts" and shape[2] > 1:
+        return _parts(rng, maker, source)
+    if kind == "branches":
+        return _branches(rng, maker, source, channels)
     if kind == "add":
         return maker.add(*([source, _pick(rng, alike)] if rng.random() < 0.5 else [_pick(rng, alike), source]))
     if kind == "scale":
@@ -158,6 +231,38 @@ def _grow(rng: np.random.Generator, maker: GraphMaker, source: str, extent: int,
     if rng.random() < 0.5:
         return maker.same(source, shape[2])
     return maker.convolution(source, _from(rng, 1, channels), window, behind)
+
+
+def _part(rng: np.random.Generator, maker: GraphMaker, source: str) -> str:
+    """Any slice."""
+    shape = maker.shape(source)
+    begin = [_from(rng, 0, size - 1) if rng.random() < 0.5 else 0 for size in shape]
+    stride = (_pick(rng, [1, 1, 2, 3]), _pick(rng, [1, 1, 2, 3]))
+    most = [(shape[a] - begin[a] - 1) // (*stride, 1)[a] + 1 for a in range(3)]
+    size = [_from(rng, 1, n) if rng.random() < 0.5 else n for n in most]
+    return maker.part(source, (begin[0], begin[1], begin[2]), (size[0], size[1], size[2]), stride)
+
+
+def _parts(rng: np.random.Generator, maker: GraphMaker, source: str) -> str:
+    """Two parts of the channels, one after an operator of its own, that meet again."""
+    height, width, channels = maker.shape(source)
+    cut = channels // 2 if channels % 2 == 0 else _from(rng, 1, channels - 1)
+    first = maker.part(source, (0, 0, 0), (height, width, cut))
+    second = maker.part(source, (0, 0, cut), (height, width, channels - cut))
+    if rng.random() < 0.7:
+        second = maker.same(second, channels - cut)
+    if cut == channels - cut and rng.random() < 0.5:
+        return maker.add(first, second)
+    return maker.concat(first, second, rescaled=[first] if rng.random() < 0.3 else [])
+
+
+def _branches(rng: np.random.Generator, maker: GraphMaker, source: str, channels: int) -> str:
+    """Two or three branches of the same stride that are joined, some of them by a join of their own."""
+    kernels = [_pick(rng, [(1, 1), (1, 1), (3, 3), (1, 3)]) for _ in range(_from(rng, 2, 3))]
+    ends = [maker.same(source, _from(rng, 1, channels), kernel) for kernel in kernels]
+    if len(ends) > 2 and rng.random() < 0.5:
+        ends = [maker.concat(*ends[:2]), ends[2]]
+    return maker.concat(*ends, rescaled=[end for end in ends if rng.random() < 0.2])
 
 
 def _window(rng: np.random.Generator, shape: Shape, extent: int, *, whole: bool) -> tuple[Window, Pair]:

@@ -6,6 +6,7 @@ designer would choose, one-row, one-pixel and one-channel tensors, scales above 
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -13,6 +14,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import random_moves
 
 from tvm_pex._tvm import relay, tvm
 from tvm_pex.frontend.tflite_model import Model, Port
@@ -158,10 +160,11 @@ class _Maker:
         for one in (value, *self.inner):
             base = _base(one.expr)
             if base not in self.parameters:
-                outputs.setdefault(base, one.expr)
+                outputs.setdefault(base, one)
         if not outputs:
             return self.pointwise(value).expr
-        exprs = list(outputs.values())[:3]
+        results = list(outputs.values())[:3]
+        exprs = [random_moves.dequantised(self, one) if self.chance(0.1) else one.expr for one in results]
         if len(exprs) > 1:
             self.words.append(f"{len(exprs)} outputs")
         return exprs[0] if len(exprs) == 1 else relay.Tuple(exprs)
@@ -169,7 +172,12 @@ class _Maker:
     def source(self, name: str, shape: tuple[int, int, int] | None = None) -> _Value:
         height, width, channels = shape or (self.extent(), self.extent(), self.channels())
         self.words.append(f"{name} {height}x{width}x{channels}")
-        if self.chance(0.1):
+        border = self.one_of(["bytes", "floats", "indices"], [8, 1, 0.5])
+        if border == "floats":
+            parameter, expr = random_moves.quantised_source(self, name, (height, width, channels))
+        elif border == "indices":
+            parameter, expr = random_moves.table_source(self, name, (height, width, channels))
+        elif self.chance(0.1):
             parameter = relay.var(name, shape=(1, height * width * channels), dtype=self.dtype)
             expr = relay.reshape(parameter, (-1, height, width, channels))
         else:
@@ -181,7 +189,8 @@ class _Maker:
         """One more operator, or a residual block."""
         if value.flat:
             last = self.sandwich if self.stock else self.dense
-            flat: list[_Step] = [self.dense, self.requantise, self.unflatten, last]
+            join = functools.partial(random_moves.join_flat, self)
+            flat: list[_Step] = [self.dense, self.requantise, self.unflatten, last, join]
             return self.draw(flat)(value)
         steps: list[tuple[_Step, float]] = [
             (self.convolution, 6),
@@ -199,6 +208,10 @@ class _Maker:
             (self.twice, 0.25),
             (self.second_input, 0.5 if len(self.parameters) == 1 else 0),
             (self.lone_clip, 0.3),
+            (functools.partial(random_moves.branches, self), 1.5 if self.left >= 2 else 0),
+            (functools.partial(random_moves.parts, self), 1.2 if self.left >= 2 else 0),
+            (functools.partial(random_moves.slice_, self), 0.7),
+            (functools.partial(random_moves.join_rows, self), 0.4),
         ]
         return self.draw([s for s, _ in steps], [w for _, w in steps])(value)
 

@@ -1,24 +1,53 @@
 """Runs a schedule moment by moment on sets of pixels, as tvm_pex.scheduling.schedule's docstring defines it.
 
-No arithmetic: an event says which pixels an operator reads and which one it gives, in the order of the program.
+No arithmetic: an event says which pixels an operator reads and which ones it writes, in the order of the program.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from tvm_pex.graph import Convolution, Graph, Operator, Pair, Pool
+from tvm_pex.graph import Concat, Convolution, Graph, Operator, Pair, Pool, Shape, Slice
 from tvm_pex.scheduling.schedule import Schedule, Segment, Stage
 
-Pixel = tuple[int, int, int]  # row, column, slice of channels
+
+@dataclass(frozen=True)
+class Access:
+    """``channels`` of pixel ``at`` of a tensor under ``view``.
+
+    In a ring channel 0 is the tensor's ``base``, and there are but the ``columns`` of the present strip, if any.
+    """
+
+    tensor: str
+    view: Shape
+    at: Pair
+    channels: range
+    base: int = 0
+    columns: range | None = None
+
+    @property
+    def pixel(self) -> int:
+        return self.at[0] * self.view[1] + self.at[1]
+
+    def elements(self) -> Iterator[int]:
+        """Positions in a whole tensor."""
+        return (self.pixel * self.view[2] + channel for channel in self.channels)
+
+    def ring_elements(self, pixels: int, channels: int) -> Iterator[int]:
+        """Positions in a ring of ``pixels`` of ``channels``."""
+        pixel = self.pixel
+        if self.columns is not None:
+            assert self.at[1] in self.columns, f"column {self.at[1]} of {self.tensor} is not in {self.columns}"
+            pixel = self.at[0] * len(self.columns) + self.at[1] - self.columns.start
+        return (pixel % pixels * channels + channel - self.base for channel in self.channels)
 
 
 @dataclass(frozen=True)
 class Event:
-    """One kernel call. ``gives`` is None where it only adds to its sums; ``part`` counts slices of channels, or strips.
+    """One kernel call, at ``domain``. It writes nothing where it only adds to its sums.
 
-    ``channels_read`` and ``channels_given`` are ranges of the tensors' channels.
+    ``part`` counts slices of channels, or strips, from 0.
     """
 
     step: int
@@ -26,10 +55,8 @@ class Event:
     op: Operator
     part: int
     domain: Pair
-    reads: tuple[tuple[str, Pair], ...]
-    channels_read: range
-    gives: Pair | None
-    channels_given: range
+    reads: tuple[Access, ...]
+    writes: tuple[Access, ...]
     sums: bool
 
 
@@ -41,27 +68,6 @@ def sums_over_pixels(graph: Graph, op: Operator, made: set[str]) -> bool:
     w = op.window
     full = w.kernel == (height, width) and w.pad == (0, 0) and w.dilation == (1, 1) and height * width > 1
     return full and ((isinstance(op, Pool) and not op.maximum) or (isinstance(op, Convolution) and op.groups == 1))
-
-
-class RingPlaces:
-    """Where the pixels of each ring lie."""
-
-    def __init__(self, graph: Graph, schedule: Schedule, pixels: dict[str, int] | None = None) -> None:
-        made_by = {op.output: op.name for op in graph.operators}
-        stages = {stage.operator: stage for segment in schedule.segments for stage in segment.stages}
-        self.rings = {ring.tensor: ring for segment in schedule.segments for ring in segment.rings}
-        self.pixels = {name: ring.pixels for name, ring in self.rings.items()} | (pixels or {})
-        self.stages = {name: stages[made_by[name]] for name in self.rings}
-
-    def __contains__(self, name: str) -> bool:
-        return name in self.rings
-
-    def place(self, name: str, at: Pair, part: int) -> int:
-        """Position of pixel ``at`` of the tensor in its ring, in strip ``part``."""
-        stage = self.stages[name]
-        column = at[1] - (stage.origin[0] * part + stage.origin[1])
-        assert 0 <= column < stage.domain[1], f"column {at[1]} of {name} is not in strip {part}"
-        return (at[0] * stage.domain[1] + column) % self.pixels[name]
 
 
 def events_of(graph: Graph, schedule: Schedule) -> Iterator[Event]:
@@ -80,6 +86,8 @@ class _Nest:
         self.graph, self.segment, self.number, self.base = graph, segment, number, base
         self.operators = [by_name[stage.operator] for stage in segment.stages]
         self.made = {op.output for op in self.operators}
+        self.stages = {op.output: stage for stage, op in zip(segment.stages, self.operators)}
+        self.through = {ring.tensor for ring in segment.rings if ring.pixels == 0}
         first = graph.tensors[self.operators[0].output]
         self.slices = first.shape[2] // segment.tile if segment.tile else 1
 
@@ -89,28 +97,67 @@ class _Nest:
                 for pixel in range(self.segment.extent[1]):
                     step = self.base + row * self.segment.extent[1] + pixel
                     for stage, op in zip(self.segment.stages, self.operators):
-                        for position in _due(stage, (row, pixel)):
-                            column = position[1] + stage.origin[0] * part + stage.origin[1]
-                            if self.segment.strips == 1 or 0 <= column < self.graph.tensors[op.output].shape[1]:
-                                yield self.event(op, step, part, (position[0], column))
+                        for row_, column in _due(stage, (row, pixel)):
+                            at = row_, column + stage.origin[0] * part + stage.origin[1]
+                            if self.segment.strips == 1 or 0 <= at[1] < self.graph.tensors[op.output].shape[1]:
+                                yield self.event(op, step, part, at)
 
     def event(self, op: Operator, step: int, part: int, at: Pair) -> Event:
         opens = isinstance(op, Convolution) and op.groups == 1
         closes = opens and self.segment.tile is not None and op.inputs[0] in self.made
-        given, read = range(self.graph.tensors[op.output].shape[2]), range(op.views[0][2])
+        given, sliced = range(self.graph.tensors[op.output].shape[2]), None
         if self.segment.tile:
             slice_ = range(part * self.segment.tile, (part + 1) * self.segment.tile)
             given = given if closes else slice_
-            read = slice_ if closes or not opens else read
+            sliced = slice_ if closes or not opens else None
         summing = sums_over_pixels(self.graph, op, self.made)
         gives: Pair | None = at if not closes or part == self.slices - 1 else None
         if summing:
-            last = (op.views[0][0] - 1, op.views[0][1] - 1)
-            gives = (0, 0) if at == last else None
-            reads = tuple((name, at) for name in op.inputs)
-        else:
-            reads = tuple((name, pixel) for name, view in zip(op.inputs, op.views) for pixel in _window(op, view, at))
-        return Event(step, self.number, op, part, at, reads, read, gives, given, summing or closes)
+            gives = (0, 0) if at == (op.views[0][0] - 1, op.views[0][1] - 1) else None
+        reads = tuple(self.in_strip(access, part) for access in self.reads(op, at, sliced, summing))
+        writes = tuple(self.in_strip(access, part) for access in self.writes(op, gives, given)) if gives else ()
+        return Event(step, self.number, op, part, at, reads, writes, summing or closes)
+
+    def in_strip(self, access: Access, part: int) -> Access:
+        stage = self.stages.get(access.tensor)
+        if stage is None or self.segment.strips == 1:
+            return access
+        first = stage.origin[0] * part + stage.origin[1]
+        return replace(access, columns=range(first, first + stage.domain[1]))
+
+    def reads(self, op: Operator, at: Pair, sliced: range | None, summing: bool) -> Iterator[Access]:
+        for name, view in zip(op.inputs, op.views):
+            if name in self.through:
+                continue
+            channels = sliced or range(view[2])
+            if isinstance(op, Slice) and not sliced:
+                channels = range(op.first, op.first + self.graph.tensors[op.output].shape[2])
+            for pixel in [at] if summing else _window(op, view, at):
+                yield Access(name, view, pixel, channels, channels.start if sliced else 0)
+
+    def writes(self, op: Operator, at: Pair, given: range) -> Iterator[Access]:
+        shape = self.graph.tensors[op.output].shape
+        sliced = given != range(shape[2])
+        if not isinstance(op, Concat):
+            yield self.placed(Access(op.output, shape, at, given, given.start if sliced else 0))
+            return
+        first = 0
+        for name, view in zip(op.inputs, op.views):
+            if name not in self.through:
+                yield self.placed(Access(op.output, shape, at, range(first, first + view[2])))
+            first += view[2]
+
+    def placed(self, access: Access) -> Access:
+        """Where it is written in truth: into the output of the one Concat that reads it."""
+        if access.tensor not in self.through:
+            return access
+        (reader,) = [op for op in self.graph.operators if access.tensor in op.inputs]
+        position = reader.inputs.index(access.tensor)
+        assert isinstance(reader, Concat) and reader.rescales[position] is None
+        shift = sum(view[2] for view in reader.views[:position])
+        channels = range(access.channels.start + shift, access.channels.stop + shift)
+        shape = self.graph.tensors[reader.output].shape
+        return self.placed(replace(access, tensor=reader.output, view=shape, channels=channels))
 
 
 def _due(stage: Stage, moment: Pair) -> list[Pair]:
@@ -122,7 +169,7 @@ def _due(stage: Stage, moment: Pair) -> list[Pair]:
     return [(row, column) for row in lines[0] for column in lines[1]]
 
 
-def _window(op: Operator, view: tuple[int, int, int], at: Pair) -> list[Pair]:
+def _window(op: Operator, view: Shape, at: Pair) -> list[Pair]:
     w = op.window
     lines = []
     for axis in (0, 1):
@@ -137,46 +184,38 @@ def fault_of_schedule(graph: Graph, schedule: Schedule, pixels: dict[str, int] |
     Each operator gives each pixel once for each slice of channels, and no more than once in a strip; each pixel that is
     read has been made, and is still in its ring. ``pixels`` replaces ring lengths.
     """
-    rings = RingPlaces(graph, schedule, pixels)
-    held: dict[tuple[str, int], tuple[Pair, int]] = {}
-    whole: set[tuple[str, Pair, int]] = set()
+    rings = {ring.tensor: ring for segment in schedule.segments for ring in segment.rings}
+    lengths = {name: ring.pixels for name, ring in rings.items()} | (pixels or {})
+    held: dict[tuple[str, int], tuple[int, int]] = {}
+    whole: set[tuple[str, int]] = set()
     runs: dict[str, list[tuple[Pair, int]]] = {op.name: [] for op in graph.operators}
     for event in events_of(graph, schedule):
         op = event.op
         runs[op.name].append((event.domain, event.part))
-        for name, (row, column) in event.reads:
-            if name in graph.inputs:
-                continue
+        for access in event.reads:
+            name = access.tensor
             if name in rings:
-                if held.get((name, rings.place(name, (row, column), event.part))) != ((row, column), event.part):
-                    return f"{op.name} at {event.domain} reads {name} at {(row, column)}: not in its ring"
-            elif any((name, _linear(graph, op, name, (row, column)), c) not in whole for c in event.channels_read):
-                return f"{op.name} at {event.domain} reads {name} at {(row, column)}: not made yet"
-        if event.gives is None:
-            continue
-        if op.output in rings:
-            held[op.output, rings.place(op.output, event.gives, event.part)] = event.gives, event.part
-        else:
-            whole.update((op.output, event.gives, c) for c in event.channels_given)
-    return _fault_of_runs(graph, schedule, runs, whole, rings)
-
-
-def _linear(graph: Graph, op: Operator, name: str, at: Pair) -> Pair:
-    """The pixel as its maker counts it; views that change channels too are read as a whole, and never in a ring."""
-    view = op.views[op.inputs.index(name)]
-    height, width, channels = graph.tensors[name].shape
-    if view == (height, width, channels):
-        return at
-    byte = (at[0] * view[1] + at[1]) * view[2] // channels
-    return byte // width, byte % width
+                places = access.ring_elements(lengths[name], rings[name].channels)
+                if any(held.get((name, place)) != (access.pixel, event.part) for place in places):
+                    return f"{op.name} at {event.domain} reads {name} at {access.at}: not in its ring"
+            elif name not in graph.inputs and any((name, element) not in whole for element in access.elements()):
+                return f"{op.name} at {event.domain} reads {name} at {access.at}: not made yet"
+        for access in event.writes:
+            name = access.tensor
+            if name in rings:
+                for place in access.ring_elements(lengths[name], rings[name].channels):
+                    held[name, place] = access.pixel, event.part
+            else:
+                whole.update((name, element) for element in access.elements())
+    return _fault_of_runs(graph, schedule, runs, whole, set(rings))
 
 
 def _fault_of_runs(
     graph: Graph,
     schedule: Schedule,
     runs: dict[str, list[tuple[Pair, int]]],
-    whole: set[tuple[str, Pair, int]],
-    rings: RingPlaces,
+    whole: set[tuple[str, int]],
+    rings: set[str],
 ) -> str | None:
     beside = {name: set(segment.operators) for segment in schedule.segments for name in segment.operators}
     strips = {name: segment.strips for segment in schedule.segments for name in segment.operators}
@@ -191,6 +230,6 @@ def _fault_of_runs(
                 return f"{op.name} runs twice for a position in one strip"
         elif sorted(runs[op.name]) != sorted(wanted):
             return f"{op.name} does not run once for each of its {domain} positions"
-        if op.output not in rings and sum(name == op.output for name, _, _ in whole) != height * width * channels:
+        if op.output not in rings and sum(name == op.output for name, _ in whole) != height * width * channels:
             return f"{op.name} leaves parts of {op.output} unwritten"
     return None

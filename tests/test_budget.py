@@ -6,12 +6,12 @@ import pytest
 from random_graphs import GraphMaker, random_graph
 from schedule_simulator import fault_of_schedule
 
-from tvm_pex.graph import Graph
+from tvm_pex.graph import Concat, Graph
 from tvm_pex.memory_planner import plan_memory
 from tvm_pex.scheduling.cost import operator_instructions, schedule_instructions, schedule_macs, segment_instructions
 from tvm_pex.scheduling.front import together
 from tvm_pex.scheduling.lifetimes import memory_problem
-from tvm_pex.scheduling.schedule import Schedule, Unschedulable, check_once, make_segment
+from tvm_pex.scheduling.schedule import Schedule, Segment, Unschedulable, check_once, make_segment
 from tvm_pex.scheduling.search import Choice, OverBudget, find_front, find_schedule
 
 GRAPHS = range(3000, 3030)
@@ -71,7 +71,9 @@ def test_a_budget_is_kept_and_more_memory_is_never_slower(seed: int) -> None:
         assert instructions <= slowest
         assert before is None or instructions <= before
         before = instructions
-    assert before == schedule_instructions(graph, layers(graph))
+    assert before is not None and before <= schedule_instructions(graph, layers(graph))
+    if not any(isinstance(op, Concat) for op in graph.operators):  # which together may be spared copies
+        assert before == schedule_instructions(graph, layers(graph))
 
 
 @pytest.mark.parametrize("seed", GRAPHS)
@@ -106,8 +108,15 @@ def test_fronts_of_regions_that_follow_each_other() -> None:
     assert together(()) == ()
 
 
+def copies_spared(graph: Graph, segment: Segment) -> int:
+    """Of what lies in a Concat's output: a loop's turn, a load and a store for each value."""
+    through = [graph.tensors[ring.tensor] for ring in segment.rings if ring.pixels == 0]
+    return sum(tensor.bytes // tensor.item_bytes * (6 + 2) for tensor in through)
+
+
 def test_no_segment_is_cheaper_than_its_operators_alone() -> None:
-    dearer = 0
+    """But for the copies that a Concat is spared."""
+    dearer = cheaper = 0
     for seed in GRAPHS:
         graph = random_graph(seed)
         for start in range(len(graph.operators)):
@@ -116,12 +125,14 @@ def test_no_segment_is_cheaper_than_its_operators_alone() -> None:
                 alone = sum(operator_instructions(graph, op) for op in operators)
                 for axes in ((), ("rows",), ("rows", "pixels")):
                     try:
-                        together = segment_instructions(graph, make_segment(graph, operators, axes))
+                        segment = make_segment(graph, operators, axes)
                     except Unschedulable:
                         continue
-                    assert together == alone if len(operators) == 1 else together > alone
+                    together, spared = segment_instructions(graph, segment), copies_spared(graph, segment)
+                    assert together == alone if len(operators) == 1 else together > alone - spared
                     dearer += together > alone
-    assert dearer > 100
+                    cheaper += spared > 0
+    assert dearer > 100 and cheaper > 10
 
 
 def test_instructions_of_one_convolution() -> None:

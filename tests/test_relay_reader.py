@@ -31,7 +31,7 @@ from tvm_pex._tvm import relay
 from tvm_pex.frontend.fixed_point import IDENTITY, fixed_point
 from tvm_pex.frontend.reader import Reading, read_function
 from tvm_pex.frontend.shifts import define_shifts
-from tvm_pex.graph import Add, Convolution, Pad, Pool, graph_from_json
+from tvm_pex.graph import Add, Concat, Convolution, Gather, Pad, Pool, Slice, graph_from_json
 
 MODELS = Path(__file__).resolve().parents[2] / "shared" / "models"
 QUANTISED = (
@@ -261,6 +261,153 @@ def test_clip_stands_alone_when_its_operator_has_other_readers() -> None:
     assert [op.name for op in reading.graph.operators] == ["conv0", "clip1", "add2"]
 
 
+# Between floats and 8-bit integers.
+
+
+def encoded(body: Any, values: Any) -> None:
+    """Owned, and of the bytes that stock TVM gives for ``values``."""
+    func = typed(body)
+    reading = read_function(func)
+    assert reading.refused == ()
+    (results,) = stock(func, {"x": values})
+    made = run_graph(reading.graph, {"x": values})[reading.graph.outputs[0]]
+    np.testing.assert_array_equal(made.reshape(results[0].shape), results[0])
+    assert made.dtype == results[0].dtype
+
+
+@pytest.mark.parametrize("dtype", ["int8", "uint8"])
+def test_quantise_rounds_halves_away_from_zero_and_saturates(dtype: str) -> None:
+    rng = np.random.default_rng(3)
+    odd = np.array([np.inf, -np.inf, 3e38, -3e38, 0.0, -0.0, 1e-40, 0.49999997, -0.49999997], "float32")
+    for scale in (0.25, 0.1, 0.00783931, 3.7):
+        halves = (rng.integers(-300, 300, 400) + 0.5) * scale
+        values = np.concatenate([halves, rng.normal(size=400) * 60 * scale, odd]).astype("float32").reshape(1, -1)
+        floats = source(*values.shape, dtype="float32")
+        zero = int(rng.integers(0, 100))
+        encoded(relay.qnn.op.quantize(floats, fraction(scale), whole(zero), out_dtype=dtype), values)
+        clipped = relay.qnn.op.quantize(floats, fraction(scale), whole(zero), out_dtype=dtype)
+        encoded(relay.clip(clipped, 3.0, 90.0), values)
+
+
+@pytest.mark.parametrize("dtype", ["int8", "uint8"])
+def test_dequantise_every_value(dtype: str) -> None:
+    values = np.arange(np.iinfo(dtype).min, np.iinfo(dtype).max + 1).astype(dtype).reshape(1, 16, 16, 1)
+    for scale, zero in ((0.1, -7), (0.00783931, 0), (2.5, 100)):
+        encoded(relay.qnn.op.dequantize(source(1, 16, 16, 1, dtype=dtype), fraction(scale), whole(zero)), values)
+
+
+def test_dequantise_and_quantise_again() -> None:
+    floats = relay.qnn.op.dequantize(source(1, 4, 4, 3), fraction(0.17), whole(5))
+    body = relay.qnn.op.quantize(relay.nn.relu(floats), fraction(0.03), whole(-9), out_dtype="uint8")
+    assert [op.name for op in read(body).graph.operators] == ["dequantize0", "clip1", "quantize2"]
+
+
+def test_what_tvm_computes_together_with_floats_stays_there() -> None:
+    floats = relay.qnn.op.dequantize(source(1, 4, 4, 3), fraction(0.17), whole(5))
+    body = relay.qnn.op.quantize(relay.sigmoid(floats), fraction(1 / 256), whole(-128), out_dtype="int8")
+    found = reasons(body)
+    assert list(found) == ["qnn.dequantize#0", "sigmoid#1", "qnn.quantize#2"]
+    assert found["qnn.dequantize#0"] == "TVM computes it together with what reads it"
+
+
+# Joins, parts, tables.
+
+
+def joined(
+    data: list[Any], axis: int, scales: Sequence[float], zeros: Sequence[int], out: tuple[float, int] = (0.25, 3)
+) -> Any:
+    encodings = [fraction(s) for s in scales], [whole(z) for z in zeros]
+    return relay.qnn.op.concatenate(relay.Tuple(data), *encodings, fraction(out[0]), whole(out[1]), axis)
+
+
+def test_join_rescales_what_differs_alone() -> None:
+    data = [source(1, 4, 3, n, name=name) for n, name in ((2, "x"), (5, "y"), (1, "z"), (2, "w"))]
+    op = only(joined(data, 3, (0.25, 0.5, 0.25, 0.07), (3, -4, 5, 11)))
+    assert isinstance(op, Concat)
+    assert (op.name, op.views) == ("concat0", ((4, 3, 2), (4, 3, 5), (4, 3, 1), (4, 3, 2)))
+    assert [r and (r.zero_in, r.zero_out) for r in op.rescales] == [None, (-4, 3), (5, 3), (11, 3)]
+    op = only(relay.clip(joined(data, -1, (0.25, 0.5, 0.25, 0.07), (3, -4, 5, 11)), -9.0, 40.0))
+    assert op.rescales[0] is not None and (op.low, op.high) == (-9, 40)
+
+
+def test_join_of_bytes() -> None:
+    x, y = source(1, 4, 3, 2, dtype="uint8"), source(1, 4, 3, 5, dtype="uint8", name="y")
+    assert only(relay.concatenate([x, y, x], 3)).rescales == (None, None, None)
+
+
+@pytest.mark.parametrize(
+    ("shape", "axis", "view"),
+    [
+        ((1, 4, 3, 2), 1, (1, 1, 24)),
+        ((1, 4, 3, 2), 2, (4, 1, 6)),
+        ((1, 4, 3), 2, (4, 1, 3)),
+        ((1, 4, 3), 1, (1, 1, 12)),
+        ((1, 6), 1, (1, 1, 6)),
+        ((6,), 0, (1, 1, 6)),
+        ((1, 2, 2, 3, 2), 3, (4, 1, 6)),
+    ],
+)
+def test_join_along_any_axis(shape: tuple[int, ...], axis: int, view: tuple[int, int, int]) -> None:
+    op = only(joined([source(*shape), source(*shape, name="y")], axis, (0.25, 0.3), (3, 4)))
+    assert op.views == (view, view)
+
+
+def test_slice_of_rows_columns_and_channels() -> None:
+    op = only(relay.strided_slice(source(1, 9, 8, 5), [0, 2, -5, 1], [1, 9, 8, 4], [1, 3, 2, 1]))
+    assert isinstance(op, Slice)
+    assert (op.window.stride, op.window.pad, op.first, op.views) == ((3, 2), (-2, -3), 1, ((9, 8, 5),))
+    op = only(relay.strided_slice(source(1, 9, 8, 5), [3, 1], [4, 2], [1, 1], axes=[1, 3], slice_mode="size"))
+    assert (op.window.stride, op.window.pad, op.first) == ((1, 1), (-3, 0), 1)
+    assert only(relay.strided_slice(source(1, 9, 5), [0, 2, 1], [1, 9, 4], [1, 2, 1])).window.pad == (-2, 0)
+    assert only(relay.strided_slice(source(1, 9, dtype="float32"), [0, 2], [1, 9])).first == 2
+
+
+def test_split_along_any_axis() -> None:
+    for axis in (1, 2, 3):
+        parts = relay.split(source(1, 6, 6, 6), [1, 4], axis=axis)
+        reading = read(relay.Tuple([relay.nn.relu(part) for part in parts]))
+        slices = [op for op in reading.graph.operators if isinstance(op, Slice)]
+        begins = [(-op.window.pad[0], -op.window.pad[1], op.first)[axis - 1] for op in slices]
+        assert begins == [0, 1, 4]
+    first, second = relay.split(source(1, 4, 4, 6), 2, axis=3)
+    assert [op.name for op in read(add(first, second)).graph.operators] == ["slice0", "slice1", "add2"]
+
+
+def outside() -> Any:
+    return np.array([[0, 4, 5, -1, 1000, -7, 3, -(2**31), 2**31 - 1]], "int32")
+
+
+@pytest.mark.parametrize("mode", ["clip", "wrap"])
+def test_entries_of_a_table_for_indices_outside(mode: str) -> None:
+    table = relay.const(random(5, 3))
+    encoded(relay.take(table, source(1, 9, dtype="int32"), axis=0, mode=mode), outside())
+
+
+def test_fast_entries_never_lie_outside_the_table() -> None:
+    """Stock TVM's "fast" reads wherever the index points."""
+    table = random(5, 3)
+    func = typed(relay.take(relay.const(table), source(1, 9, dtype="int32"), axis=0, mode="fast"))
+    made = run_graph(read_function(func).graph, {"x": outside()})["gather0"]
+    np.testing.assert_array_equal(made[:, 0], table[np.clip(outside()[0], 0, 4)])
+
+
+def test_entries_by_floats_are_truncated() -> None:
+    table = np.random.default_rng(0).normal(size=(5, 3)).astype("float32")
+    index = relay.cast(relay.cast(source(1, 2, 3, dtype="float32"), "int32"), "int32")
+    body = relay.take(relay.const(table), index, axis=0, mode="clip")
+    encoded(body, np.array([[[0.9, 4.99, 2.5], [-0.5, -3.0, 77.0]]], "float32"))
+    (operator,) = read_function(typed(body)).graph.operators
+    assert isinstance(operator, Gather)
+    assert (operator.inputs, operator.views, operator.entries) == (("x",), ((2, 3, 1),), 5)
+
+
+def test_a_cast_that_others_read_is_their_index_too() -> None:
+    index = relay.cast(source(1, 4, dtype="float32"), "int32")
+    body = relay.Tuple([relay.take(relay.const(random(5, 3)), index, axis=0, mode="clip"), index])
+    reading = read_function(typed(body))
+    assert reading.graph.inputs == ("cast#0",)
+
+
 # Pads.
 
 
@@ -317,7 +464,7 @@ def test_a_reshape_at_the_border_is_part_of_the_use() -> None:
 
 
 def test_tensors_of_stock_calls_enter_the_graph() -> None:
-    parts = relay.split(source(1, 4, 4, 6), 2, axis=3)
+    parts = relay.split(source(2, 4, 4, 3), 2, axis=0)  # of a batch
     func = typed(add(convolution(parts[0], random(1, 1, 3, 3)), relay.negative(parts[1])))
     reading = read_function(func)
     assert reading.graph.inputs == ("split#0.0", "negative#1")
@@ -345,6 +492,8 @@ def test_a_transpose_of_one_pixel_is_a_view() -> None:
 
 def test_the_graph_survives_json() -> None:
     graph = read(add(convolution(source(1, 4, 4, 2), random(1, 1, 2, 2)), source(1, 4, 4, 2, name="y"))).graph
+    assert graph_from_json(graph.to_json()).operators == graph.operators
+    graph = read(joined([source(1, 4, 4, 2), source(1, 4, 4, 2, name="y")], 3, (0.25, 0.5), (3, 3))).graph
     assert graph_from_json(graph.to_json()).operators == graph.operators
 
 
@@ -405,7 +554,33 @@ REFUSED = {
     ),
     "softmax": (relay.nn.softmax(source(1, 4, dtype="float32")), "softmax needs its whole input at once"),
     "transpose": (relay.transpose(X, (0, 3, 1, 2)), "it moves every byte to another place"),
-    "dequantize": (relay.qnn.op.dequantize(X, fraction(0.1), whole(0)), "it writes float32"),
+    "dequantize per channel": (
+        relay.qnn.op.dequantize(X, fraction([0.1, 0.2]), relay.const(np.zeros(2, "int32")), axis=3),
+        "its scale has 2 values, not one",
+    ),
+    "dequantize int32": (
+        relay.qnn.op.dequantize(source(1, 4, dtype="int32"), fraction(0.1), whole(0)),
+        "it works on int32, not on int8 or uint8",
+    ),
+    "quantize to int32": (
+        relay.qnn.op.quantize(source(1, 4, dtype="float32"), fraction(0.1), whole(0), out_dtype="int32"),
+        "it works on int32, not on int8 or uint8",
+    ),
+    "join of batches": (relay.concatenate([X, source(1, 4, 4, 2, name="y")], 0), "its batch is 2, not 1"),
+    "join with a constant": (relay.concatenate([X, relay.const(random(1, 4, 4, 2))], 3), "its input is a constant"),
+    "slice backwards": (relay.strided_slice(X, [0, 3], [1, 0], [1, -1]), "it goes backwards"),
+    "slice of every second channel": (
+        relay.strided_slice(X, [0], [2], [2], axes=[3]),
+        "it leaves channels out in between",
+    ),
+    "table not constant": (
+        relay.take(source(5, 3), source(1, 4, dtype="int32", name="i"), axis=0),
+        "its table is not constant (bind the parameters first)",
+    ),
+    "take of channels": (
+        relay.take(relay.const(random(1, 5)), source(1, 4, dtype="int32"), axis=1),
+        "it does not take along axis 0",
+    ),
     "pad channels": (relay.nn.pad(X, ((0, 0), (0, 0), (0, 0), (0, 2))), "it pads the batch or the channels"),
     "reflect": (
         relay.nn.pad(X, ((0, 0), (1, 1), (1, 1), (0, 0)), pad_mode="reflect"),

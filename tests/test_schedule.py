@@ -15,6 +15,7 @@ from tvm_pex.scheduling.lifetimes import memory_problem
 from tvm_pex.scheduling.orders import operator_orders
 from tvm_pex.scheduling.rings import last_reader, ring_pixels
 from tvm_pex.scheduling.schedule import (
+    Ring,
     Schedule,
     Segment,
     Unschedulable,
@@ -22,6 +23,7 @@ from tvm_pex.scheduling.schedule import (
     make_segment,
     schedule_from_json,
     sliced_channels,
+    written_through,
 )
 from tvm_pex.scheduling.search import find_schedule
 
@@ -134,6 +136,55 @@ def test_padding_behind_gives_a_window_that_covers_everything_company() -> None:
     segment = segment_of(maker.graph(), ROWS)
     assert [stage.reduction for stage in segment.stages] == [False, False]
     assert segment.stages[1].domain == (2, 2)
+
+
+def test_branches_are_written_right_into_what_joins_them() -> None:
+    maker = GraphMaker()
+    source = maker.source("x", (6, 5, 2))
+    joined = maker.concat(maker.convolution(source, 3), maker.same(source, 2))
+    maker.same(joined, 1)
+    segment = segment_of(maker.graph(), ROWS)
+    assert clocks(segment) == [(1, 0), (1, 0), (1, 0), (1, 1)]
+    assert segment.rings == (Ring("conv0", 0, 3), Ring("conv1", 0, 2), Ring("concat2", 3 * 5, 5))
+    assert set(written_through(maker.graph(), segment)) == {"conv0", "conv1"}
+
+
+def test_the_faster_branch_waits_to_be_written_right_there() -> None:
+    """The point convolution could run a row before the other branch; then it would need a ring of two rows."""
+    maker = GraphMaker()
+    first = maker.convolution(maker.source("x", (6, 5, 2)), 4)
+    maker.concat(maker.convolution(first, 3), maker.same(first, 2))
+    segment = segment_of(maker.graph(), ROWS)
+    assert clocks(segment) == [(1, 0), (1, 1), (1, 1), (1, 1)]
+    assert rings(segment) == [3 * 5, 0, 0]
+
+
+def test_a_join_in_a_join_is_written_through_both() -> None:
+    maker = GraphMaker()
+    source = maker.source("x", (6, 5, 2))
+    inner = maker.concat(maker.convolution(source, 3), maker.convolution(source, 2))
+    maker.concat(maker.convolution(source, 1), inner)
+    segment = segment_of(maker.graph(), ROWS)
+    assert [(r.tensor, r.pixels) for r in segment.rings] == [("conv0", 0), ("conv1", 0), ("concat2", 0), ("conv3", 0)]
+
+
+def test_what_a_join_must_change_or_share_keeps_its_ring() -> None:
+    maker = GraphMaker()
+    source = maker.source("x", (6, 5, 2))
+    rescaled, shared, twice = (maker.convolution(source, 2) for _ in range(3))
+    maker.concat(rescaled, shared, twice, twice, rescaled=[rescaled])
+    maker.convolution(shared, 1)
+    assert rings(segment_of(maker.graph(), PIXELS)) == [1, 1, 1]
+
+
+def test_slice_waits_for_its_first_row_and_skips_rows() -> None:
+    maker = GraphMaker()
+    wide = maker.convolution(maker.source("x", (8, 6, 2)), 4)
+    maker.part(wide, (3, 1, 2), (2, 4, 2), (2, 1))
+    segment = segment_of(maker.graph(), ROWS)
+    assert clocks(segment) == [(1, 0), (2, 3)]
+    assert rings(segment) == [6]
+    assert fault_of_schedule(maker.graph(), Schedule((segment,))) is None
 
 
 def test_tensors_read_outside_are_no_rings() -> None:

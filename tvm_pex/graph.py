@@ -9,7 +9,7 @@ All integer arithmetic is that of stock TVM (``qnn.requantize`` with rounding UP
     rescale(v) = floor((v * multiplier + 2**(shift - 1)) / 2**shift)        # shift == 0: v * multiplier, exactly
 
 An operator whose output is float32 works in float32 throughout: its zero points are 0, its Rescales the identity, and
-its limits may be infinite.
+its limits may be infinite. Only Quantize and Dequantize have floats on one side.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import numpy.typing as npt
@@ -51,8 +51,9 @@ class Tensor:
 class Window:
     """What a sliding operator sees: output row r reads input rows ``r * stride - pad + k * dilation``, k < kernel.
 
-    Every field is (rows, columns). ``pad`` is what lies before the tensor (top, left); what lies behind it follows
-    from the output's shape. Positions outside the tensor are skipped: they hold the input's zero point.
+    Every field is (rows, columns). ``pad`` is what lies before the tensor (top, left), below 0 where it begins later;
+    what lies behind it follows from the output's shape. Positions outside the tensor are skipped: they hold the input's
+    zero point.
     """
 
     kernel: Pair = (1, 1)
@@ -101,6 +102,10 @@ class Convolution:
     zero_out: int
     low: float
     high: float
+
+    @property
+    def constants(self) -> tuple[str, ...]:
+        return self.weights, self.scales
 
     def macs(self, shape: Shape) -> int:
         """Multiply-accumulates for an output of ``shape``, counted from the shapes: padding included, as is usual."""
@@ -157,8 +162,112 @@ class Pad:
     value: float
 
 
-Operator = Convolution | Pool | Add | Pad
-_KINDS: dict[str, type[Operator]] = {kind.__name__: kind for kind in (Convolution, Pool, Add, Pad)}
+@dataclass(frozen=True)
+class Concat:
+    """The channels of the inputs side by side, pixel by pixel.
+
+    An input whose Rescale is None is copied; of the others each becomes ``clip(rescale(x), low, high)``.
+    """
+
+    name: str
+    inputs: tuple[str, ...]
+    views: tuple[Shape, ...]
+    output: str
+    rescales: tuple[Rescale | None, ...]
+    low: float
+    high: float
+
+    @property
+    def window(self) -> Window:
+        return Window()
+
+    def first_channel(self, position: int) -> int:
+        """Where in the output's pixel the channels of the input at ``position`` begin."""
+        return sum(view[2] for view in self.views[:position])
+
+
+@dataclass(frozen=True)
+class Slice:
+    """Copies a part: the pixels that ``window`` (kernel 1, pad not above 0) picks, channels from ``first`` on."""
+
+    name: str
+    inputs: tuple[str, ...]
+    views: tuple[Shape, ...]
+    output: str
+    window: Window
+    first: int
+
+
+@dataclass(frozen=True)
+class Gather:
+    """Copies the entry of a table that each index names: the input's pixel is an index, the output's an entry.
+
+    ``table`` names a constant of shape (entries, channels) and the output's type. An index is int32, or float32 that is
+    truncated. One outside the table means the nearest entry, or with ``wrap`` (int32 alone) the entry at the index
+    modulo ``entries``, which is never negative.
+    """
+
+    name: str
+    inputs: tuple[str, ...]
+    views: tuple[Shape, ...]
+    output: str
+    table: str
+    entries: int
+    wrap: bool
+
+    @property
+    def window(self) -> Window:
+        return Window()
+
+    @property
+    def constants(self) -> tuple[str, ...]:
+        return (self.table,)
+
+
+@dataclass(frozen=True)
+class Quantize:
+    """``clip(round(x * inverse) + zero_out, low, high)`` in float32, halves rounded away from zero.
+
+    ``inverse`` is 1 / scale in float32: stock TVM multiplies by it. Infinite values saturate.
+    """
+
+    name: str
+    inputs: tuple[str, ...]
+    views: tuple[Shape, ...]
+    output: str
+    inverse: float
+    zero_out: int
+    low: float
+    high: float
+
+    @property
+    def window(self) -> Window:
+        return Window()
+
+
+@dataclass(frozen=True)
+class Dequantize:
+    """``(x - zero_in) * scale`` in float32; the difference is exact."""
+
+    name: str
+    inputs: tuple[str, ...]
+    views: tuple[Shape, ...]
+    output: str
+    scale: float
+    zero_in: int
+
+    @property
+    def window(self) -> Window:
+        return Window()
+
+
+Operator = Convolution | Pool | Add | Pad | Concat | Slice | Gather | Quantize | Dequantize
+_KINDS: dict[str, type[Operator]] = {kind.__name__: kind for kind in get_args(Operator)}
+
+
+def constants_of(op: Operator) -> tuple[str, ...]:
+    """Names of the constants that ``op`` reads."""
+    return op.constants if isinstance(op, Convolution | Gather) else ()
 
 
 @dataclass(frozen=True)
@@ -206,7 +315,7 @@ def subgraph(graph: Graph, operators: Sequence[Operator]) -> Graph:
     read_elsewhere = {n for op in graph.operators if op.name not in inside for n in op.inputs} | set(graph.outputs)
     inputs = dict.fromkeys(name for op in operators for name in op.inputs if name not in made)
     outputs = [op.output for op in operators if op.output in read_elsewhere]
-    constants = [n for op in operators if isinstance(op, Convolution) for n in (op.weights, op.scales)]
+    constants = [name for op in operators for name in constants_of(op)]
     return Graph(
         tensors={name: graph.tensors[name] for name in (*inputs, *(op.output for op in operators))},
         operators=tuple(operators),
@@ -236,7 +345,7 @@ def _operator(kind: str, fields: dict[str, Any]) -> Operator:
     if values.get("rescale"):
         values["rescale"] = Rescale(**values["rescale"])
     if "rescales" in values:
-        values["rescales"] = tuple(Rescale(**r) for r in values["rescales"])
+        values["rescales"] = tuple(r and Rescale(**r) for r in values["rescales"])
     return _KINDS[kind](**values)
 
 

@@ -24,7 +24,7 @@ from tvm import tir
 from tvm_pex.graph import Convolution, Graph, Operator, Shape
 from tvm_pex.lowering.kernels import Expr, Moment, Place, Running, Store, emit_operator, loop_name
 from tvm_pex.scheduling.lifetimes import accumulator_dtype, accumulators, closes, sum_dtype, sums_name
-from tvm_pex.scheduling.schedule import Schedule, Segment, Stage
+from tvm_pex.scheduling.schedule import Schedule, Segment, Stage, written_through
 
 REGION_ATTRIBUTE = "pex.region"
 
@@ -90,7 +90,7 @@ class _Region:
     def segment(self, segment: Segment) -> Any:
         """The segment's loop nest, inside the allocations of what lives only there."""
         own = []
-        for ring in segment.rings:
+        for ring in [ring for ring in segment.rings if ring.pixels]:
             tensor = self.graph.tensors[ring.tensor]
             self.flat[ring.tensor] = _flat(buffer_name(ring.tensor), tensor.dtype, ring.pixels * ring.channels)
             own.append(self.flat[ring.tensor])
@@ -118,6 +118,7 @@ class _Nest:
         self.scratch = {dtype: self.ib.buffer_ptr(scratch) for dtype, scratch in region.scratch.items()}
         self.stages = {region.operators[stage.operator].output: stage for stage in segment.stages}
         self.rings = {ring.tensor: ring for ring in segment.rings}
+        self.through = written_through(region.graph, segment)
         self.slice: Expr = 0
         self.slices = 1
         self.strip: Expr = 0
@@ -186,13 +187,17 @@ class _Nest:
         return self.strip * stage.origin[0] + stage.origin[1]
 
     def _store(self, tensor: str, view: Shape, base: Expr) -> Store:
-        """``base`` is where the present slice begins in a whole tensor's pixel; rings hold just the slice."""
+        """``base`` is the channel of the stored pixel at which to begin."""
+        if tensor in self.through:
+            concat, position = self.through[tensor]
+            shape = self.region.graph.tensors[concat.output].shape
+            return self._store(concat.output, shape, base + concat.first_channel(position))
         pointer, ring = self.ib.buffer_ptr(self.region.flat[tensor]), self.rings.get(tensor)
         if ring is None:
             return Store(pointer, view[1], view[2], base=base)
         stage = self.stages[tensor]
         pixels = None if ring.pixels == math.prod(stage.domain) else ring.pixels
-        return Store(pointer, stage.domain[1], ring.channels, pixels, first=self._first_column(stage))
+        return Store(pointer, stage.domain[1], ring.channels, pixels, base, self._first_column(stage))
 
     def _moment(self, op: Operator, stage: Stage, row: Expr, column: Expr) -> Moment:
         sums = self.region.flat.get(sums_name(op.name))
@@ -211,11 +216,13 @@ class _Nest:
         region, tile = self.region, self.segment.tile
         tensor = region.graph.tensors[op.output]
         sliced = self.rings.keys() if tile else ()
-        base = self.slice * tile if tile else 0
+        base = self.slice * tile if tile else 0  # of whole tensors: rings hold just the slice
         read = 0 if isinstance(op, Convolution) and op.groups == 1 else base
-        written = 0 if closes(op, self.segment) else base
+        written = 0 if closes(op, self.segment) or op.output in self.rings else base
         return Place(
-            inputs=tuple(self._store(n, v, read) for n, v in zip(op.inputs, op.views, strict=True)),
+            inputs=tuple(
+                self._store(n, v, 0 if n in self.rings else read) for n, v in zip(op.inputs, op.views, strict=True)
+            ),
             output=self._store(op.output, tensor.shape, written),
             shape_out=tensor.shape,
             dtype_out=tensor.dtype,
@@ -223,4 +230,5 @@ class _Nest:
             scratch=self.scratch[accumulator_dtype(op, region.graph)],
             slice_in=tile if op.inputs[0] in sliced else None,
             slice_out=None if closes(op, self.segment) else tile,
+            written=frozenset(k for k, name in enumerate(op.inputs) if name in self.through),
         )

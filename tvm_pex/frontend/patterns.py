@@ -1,4 +1,4 @@
-"""One reader for each Relay operator that can end one of Pex's: pools, additions, requantises, clips and pads.
+"""One reader for each Relay operator that can end one of Pex's: what works value by value here, the others beside.
 
 A reader looks at a call and what lies directly under it, and answers with a Claim, or raises Unsupported.
 """
@@ -6,12 +6,15 @@ A reader looks at a call and what lies directly under it, and answers with a Cla
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Callable
 
+import numpy as np
 from tvm import relay
 
 from tvm_pex.frontend.claim import NAMELESS, Claim, Readers, pad_attributes, requantise_arguments, tensor_rescale
 from tvm_pex.frontend.convolution import SUMS, read_convolution, read_float_convolution
+from tvm_pex.frontend.moves import read_concat, read_part, read_strided_slice, read_take
 from tvm_pex.frontend.pool import AVERAGES, read_average, read_float_average, read_max_pool
 from tvm_pex.frontend.values import (
     Unsupported,
@@ -20,17 +23,23 @@ from tvm_pex.frontend.values import (
     element_dtype,
     graph_shape,
     image_shape,
+    integer,
     is_float,
     op_name,
     require,
+    scalar,
     static_shape,
     strip_views,
 )
-from tvm_pex.graph import Add, Limits, Operator, Pad, Rescale, Window
+from tvm_pex.graph import Add, Concat, Convolution, Dequantize, Limits, Pad, Pool, Quantize, Rescale, Window
+
+_Limited = Convolution | Pool | Add | Concat | Quantize
 
 
-def read_call(call: relay.Call, readers: Readers) -> Claim:
+def read_call(call: relay.Call | relay.TupleGetItem, readers: Readers) -> Claim:
     """What Pex would run in place of ``call``. Raises Unsupported with the reason if it must stay with TVM."""
+    if isinstance(call, relay.TupleGetItem):
+        return read_part(call, readers)
     reader = _READERS.get(op_name(call))
     if reader is None and is_float(call):
         reader = _FLOAT_READERS.get(op_name(call))
@@ -92,9 +101,10 @@ def _read_clip(call: relay.Call, readers: Readers) -> Claim:
     under = strip_views(source)
     if isinstance(under, relay.Call):
         claim = read_call(under, readers)  # when TVM keeps what lies under it, TVM keeps the clip
-        if under is source and readers[source] == 1 and not isinstance(claim.operator, Pad):
+        if under is source and readers[source] == 1 and isinstance(claim.operator, _Limited):
             return dataclasses.replace(claim, operator=_clipped(claim.operator, low, high))
     claim = _elementwise("add", call, (source,), (_AS_IT_IS,), 0)
+    assert isinstance(claim.operator, Add)
     return dataclasses.replace(claim, kind="clip", operator=_clipped(claim.operator, low, high))
 
 
@@ -111,9 +121,10 @@ def _clip_bounds(call: relay.Call) -> Limits:
     return int(bounds[0]), int(bounds[1])
 
 
-def _clipped(operator: Operator, low: float, high: float) -> Operator:
+def _clipped(operator: _Limited, low: float, high: float) -> _Limited:
     """``operator`` followed by a clip to low..high."""
-    assert not isinstance(operator, Pad)
+    if isinstance(operator, Concat):  # what was copied is clipped now
+        operator = dataclasses.replace(operator, rescales=tuple(r or _AS_IT_IS for r in operator.rescales))
     lowest, highest = min(max(operator.low, low), high), max(min(operator.high, high), low)
     return dataclasses.replace(operator, low=lowest, high=highest)
 
@@ -125,6 +136,33 @@ def _elementwise(
     dtype = element_dtype(call)
     operator = Add(NAMELESS, (), views, NAMELESS, rescales, *dtype_range(dtype))
     return Claim(kind, operator, inputs, graph_shape(call), dtype, undefined_shifts=undefined)
+
+
+def _read_quantize(call: relay.Call, readers: Readers) -> Claim:
+    """Stays with TVM where what it reads does, because TVM then computes both at once."""
+    data, scale, zero = call.args[0], _scale(call), integer(call.args[2], "zero point")
+    require(is_float(data), "it does not read float32")
+    if isinstance(strip_views(data), relay.Call | relay.TupleGetItem):
+        read_call(strip_views(data), readers)
+    low, high = dtype_range(byte_dtype(call))
+    inverse = float(np.float32(1) / np.float32(scale))
+    require(math.isfinite(inverse), f"its scale is {scale}")
+    operator = Quantize(NAMELESS, (), (graph_shape(data),), NAMELESS, inverse, zero, low, high)
+    return Claim("quantize", operator, (data,), graph_shape(call), byte_dtype(call))
+
+
+def _read_dequantize(call: relay.Call, readers: Readers) -> Claim:
+    del readers
+    data, scale, zero = call.args[0], _scale(call), integer(call.args[2], "zero point")
+    byte_dtype(data)
+    operator = Dequantize(NAMELESS, (), (graph_shape(data),), NAMELESS, scale, zero)
+    return Claim("dequantize", operator, (data,), graph_shape(call), element_dtype(call))
+
+
+def _scale(call: relay.Call) -> float:
+    scale = scalar(call.args[1], "scale")
+    require(0 < scale < math.inf, f"its scale is {scale}")
+    return scale
 
 
 def _read_pad(call: relay.Call, readers: Readers) -> Claim:
@@ -154,8 +192,6 @@ _REASONS = {
     "nn.log_softmax": "softmax needs its whole input at once",
     "transpose": "it moves every byte to another place",
     "layout_transform": "it moves every byte to another place",
-    "qnn.quantize": "it reads float32",
-    "qnn.dequantize": "it writes float32",
     "qnn.conv2d": "its sums are not requantised to 8 bits",
     "qnn.dense": "its sums are not requantised to 8 bits",
     "cast": "it does not end an average pool",
@@ -169,6 +205,12 @@ _READERS: dict[str, Callable[[relay.Call, Readers], Claim]] = {
     "nn.max_pool2d": read_max_pool,
     "cast": _read_cast,
     "nn.pad": _read_pad,
+    "concatenate": read_concat,
+    "qnn.concatenate": read_concat,
+    "strided_slice": read_strided_slice,
+    "take": read_take,
+    "qnn.quantize": _read_quantize,
+    "qnn.dequantize": _read_dequantize,
 }
 
 _FLOAT_READERS: dict[str, Callable[[relay.Call, Readers], Claim]] = {

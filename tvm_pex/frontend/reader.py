@@ -6,6 +6,7 @@ import dataclasses
 import math
 from collections import Counter
 from dataclasses import dataclass, field
+from typing import Any
 
 from tvm import relay
 
@@ -20,7 +21,7 @@ from tvm_pex.frontend.values import (
     static_shape,
     strip_views,
 )
-from tvm_pex.graph import Convolution, Graph, Operator, Shape, Tensor
+from tvm_pex.graph import Dequantize, Graph, Operator, Shape, Tensor
 
 
 @dataclass(frozen=True)
@@ -53,11 +54,15 @@ class Reading:
 
 @dataclass
 class _Split:
-    """Who runs what: claimed by Pex (in topological order), left to TVM for a reason, read by what is left to TVM."""
+    """Who runs what: claimed by Pex (in topological order), left to TVM for a reason, read by what is left to TVM.
+
+    ``outside`` includes the function's results, ``fed`` only what calls read that are left to TVM, less its views.
+    """
 
     claims: dict[relay.Expr, Claim] = field(default_factory=dict)
     reasons: dict[relay.Expr, str] = field(default_factory=dict)
     outside: dict[relay.Expr, None] = field(default_factory=dict)
+    fed: set[relay.Expr] = field(default_factory=set)
 
 
 def read_function(func: relay.Function) -> Reading:
@@ -134,6 +139,8 @@ def _split(nodes: list[relay.Expr], sealed: set[relay.Expr], body: relay.Expr) -
         try:
             require(expr not in sealed, "it is inside control flow or a function")
             claim = _claim(expr, readers)
+            fused = isinstance(claim.operator, Dequantize) and expr in found.fed
+            require(not fused, "TVM computes it together with what reads it")
         except Unsupported as refusal:
             _leave(expr, inherited.get(expr, str(refusal)), found, inherited)
             wanted.update(_operands(expr))
@@ -145,7 +152,7 @@ def _split(nodes: list[relay.Expr], sealed: set[relay.Expr], body: relay.Expr) -
 
 
 def _claim(expr: relay.Expr, readers: Counter[relay.Expr]) -> Claim:
-    require(isinstance(expr, relay.Call), "it is not a call")
+    require(isinstance(expr, relay.Call | relay.TupleGetItem), "it is not a call")
     claim = read_call(expr, readers)
     fixed = any(isinstance(strip_views(data), relay.Constant) for data in claim.inputs)
     require(not fixed, "its input is a constant")
@@ -159,6 +166,8 @@ _PARTS = ("qnn.conv2d", "qnn.dense", "nn.bias_add", "nn.avg_pool2d", "nn.global_
 def _leave(expr: relay.Expr, reason: str, found: _Split, inherited: dict[relay.Expr, str]) -> None:
     """``expr`` stays with TVM, and so do, for the same reason, the parts of the operator that it would have ended."""
     found.outside.update(dict.fromkeys(_operands(expr)))
+    if isinstance(expr, relay.Call) or expr in found.fed:
+        found.fed.update(strip_views(operand) for operand in _operands(expr))
     if isinstance(expr, relay.Call):
         found.reasons[expr] = reason
         if op_name(expr) in (*_PARTS, "qnn.requantize"):
@@ -222,7 +231,5 @@ def _source_shape(expr: relay.Expr) -> Shape:
 
 def _named(claim: Claim, name: str, names: dict[relay.Expr, str]) -> Operator:
     inputs = tuple(names[strip_views(data)] for data in claim.inputs)
-    operator = claim.operator
-    if isinstance(operator, Convolution):
-        operator = dataclasses.replace(operator, weights=f"{name}.weights", scales=f"{name}.scales")
-    return dataclasses.replace(operator, name=name, inputs=inputs, output=name)
+    fields: dict[str, Any] = {key: f"{name}.{key}" for key in claim.constants}
+    return dataclasses.replace(claim.operator, name=name, inputs=inputs, output=name, **fields)

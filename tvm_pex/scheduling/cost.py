@@ -1,9 +1,9 @@
 """The price of a schedule: instructions that it executes, by a small model of the kernels. Pure integers, no TVM.
 
 The price of a segment is ``operator_instructions`` of each operator, as if it ran alone on whole tensors, plus what
-running them together costs (``overhead``), which is never negative: layer by layer is the cheapest schedule. The
-constants count instructions of a Thumb-2 core for the C that TVM makes of ``tvm_pex.lowering.kernels``. They rank
-schedules; they do not predict a time.
+running them together costs (``overhead``). That is below 0 only where it saves the copies of a Concat; else layer by
+layer is the cheapest schedule. The constants count instructions of a Thumb-2 core for the C that TVM makes of
+``tvm_pex.lowering.kernels``. They rank schedules; they do not predict a time.
 """
 
 from __future__ import annotations
@@ -11,8 +11,8 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from tvm_pex.graph import Add, Convolution, Graph, Operator, Pool
-from tvm_pex.scheduling.schedule import Schedule, Segment, Stage
+from tvm_pex.graph import Add, Concat, Convolution, Dequantize, Graph, Operator, Pool, Quantize
+from tvm_pex.scheduling.schedule import Schedule, Segment, Stage, written_through
 
 PIXEL = 12  # the loop over pixels, and the address of the result
 CHANNEL = 6  # the loop over channels, bias or neutral element, the store of one result
@@ -22,6 +22,7 @@ POOL_TAP = 2  # one load and one sum or comparison
 REQUANTISE = 20  # a 64-bit product, its rounding shift, the zero point, the clip
 DIVIDE = 6  # of an average
 COPY = 2  # a load and a store
+ENCODE = 30  # between floats and 8-bit integers: a product, its rounding, the zero point, the clip
 GUARD = 8  # is the operator due at this moment? compare the row, compare the pixel, branch
 STRIDED = 6  # the same with a stride: a remainder and a quotient for each axis
 RING = 4  # one remainder: quotient, product, difference, and the divisor
@@ -53,6 +54,11 @@ def operator_instructions(graph: Graph, op: Operator) -> int:
         return instructions + results * (each + (REQUANTISE if op.rescale else 0))
     if isinstance(op, Add):
         return instructions + results * sum(REQUANTISE if r.shift else COPY for r in op.rescales)
+    if isinstance(op, Concat):
+        moves = [view[2] * (REQUANTISE if r else COPY) for view, r in zip(op.views, op.rescales, strict=True)]
+        return instructions + height * width * sum(moves)
+    if isinstance(op, Quantize | Dequantize):
+        return instructions + results * ENCODE
     return instructions + results * COPY
 
 
@@ -83,13 +89,14 @@ def overhead(graph: Graph, operators: Sequence[Operator], segment: Segment) -> i
        and stored once more with each slice.
     4. A reduction over pixels that come one by one loads and stores a running sum for each.
     5. Strips compute the columns between them in both.
+    6. What is written right into a Concat's output is not copied there.
     """
     if len(operators) == 1 and not segment.tile:
         return 0
     slices = _slices(graph, operators, segment)
     wraps = {ring.tensor: RING for ring in segment.rings if _wraps(graph, ring.tensor, ring.pixels)}
     made = {op.output for op in operators}
-    total = 0
+    total = -sum(_copies(graph, name) for name in written_through(graph, segment))
     for op, stage in zip(operators, segment.stages, strict=True):
         total += slices * segment.strips * segment.extent[0] * segment.extent[1] * _guard(stage)
         height, width, channels = graph.tensors[op.output].shape
@@ -112,6 +119,11 @@ def overhead(graph: Graph, operators: Sequence[Operator], segment: Segment) -> i
 
 def _slices(graph: Graph, operators: Sequence[Operator], segment: Segment) -> int:
     return graph.tensors[operators[0].output].shape[2] // segment.tile if segment.tile else 1
+
+
+def _copies(graph: Graph, tensor: str) -> int:
+    height, width, channels = graph.tensors[tensor].shape
+    return height * width * channels * (CHANNEL + COPY)
 
 
 def _guard(stage: Stage) -> int:

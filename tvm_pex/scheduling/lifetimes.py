@@ -22,6 +22,7 @@ from tvm_pex.scheduling.schedule import (
     Schedule,
     Segment,
     Stage,
+    written_through,
 )
 
 _WIDEST = 255  # the largest magnitude of an 8-bit value, signed or not
@@ -182,7 +183,7 @@ def region_tracks(graph: Graph, schedule: Schedule, base: int = 0) -> dict[str, 
     clock = _Clock(graph, schedule, base)
     tracks = [_whole(clock, graph.tensors[name]) for name in graph.tensors if name not in clock.ring_pixels]
     for segment in schedule.segments:
-        tracks += [_ring(clock, segment, ring) for ring in segment.rings]
+        tracks += [_ring(clock, segment, ring) for ring in segment.rings if ring.pixels]
         for stage in segment.stages:
             count = accumulators(clock.operators[stage.operator], graph, segment)
             if count:
@@ -234,6 +235,7 @@ class _Clock:
         self.segment = {name: segment for segment in schedule.segments for name in segment.operators}
         self.stage = {stage.operator: stage for segment in schedule.segments for stage in segment.stages}
         self.ring_pixels = {ring.tensor: ring.pixels for segment in schedule.segments for ring in segment.rings}
+        self.through = {k: v for segment in schedule.segments for k, v in written_through(graph, segment).items()}
         self.maker = {op.output: op for op in graph.operators}
         self.readers = graph.consumers()
         self.base: dict[str, int] = {}
@@ -251,6 +253,11 @@ class _Clock:
         rows = (stage.stride[0] * row + stage.delay[0]) * segment.extent[1] + self.base[operator]
         pixels = stage.stride[1] * pixel + stage.delay[1]
         return (rows[:, None] + pixels[None, :]).reshape(-1)
+
+    def writers(self, op: Operator) -> list[str]:
+        """The operators that write ``op``'s output: itself, and those whose own output lies in it."""
+        inside = [self.maker[name] for name in op.inputs if name in self.through]
+        return [op.name, *(name for maker in inside for name in self.writers(maker))]
 
     def span(self, segment: Segment, stage: Stage) -> tuple[int, int]:
         """First and last step at which the stage does something."""
@@ -277,22 +284,26 @@ class _Clock:
     def dead(self, tensor: str, op: Operator) -> Front:
         """How many bytes at the tensor's front ``op`` will not read again, over time."""
         view = next(v for name, v in zip(op.inputs, op.views, strict=True) if name == tensor)
-        stage = self.stage[op.name]
         if self.segment[op.name].repeats:
             times = np.array([self.end(self.segment[op.name]) + 1], np.int64)
             return Front(times, np.array([self.graph.tensors[tensor].bytes], np.int64))
         last = [self._last(op, axis, view[axis]) for axis in (0, 1)]
         steps = self.step(op.name, np.maximum(last[0], 0), np.maximum(last[1], 0))
         unread = ((last[0] < 0)[:, None] | (last[1] < 0)[None, :]).reshape(-1)
-        steps = np.maximum.accumulate(np.where(unread, self._unread(tensor, op, stage), steps))
+        steps = np.maximum.accumulate(np.where(unread, self._unread(tensor, op), steps))
         pixel_bytes = view[2] * self.graph.tensors[tensor].item_bytes
         return _last_of_each(steps + 1, pixel_bytes * np.arange(1, steps.size + 1, dtype=np.int64))
 
-    def _unread(self, tensor: str, op: Operator, stage: Stage) -> Times | int:
-        """When pixels that ``op`` never reads are in use: as they are made; if that was earlier, before it begins."""
+    def _unread(self, tensor: str, op: Operator) -> Times | int:
+        """When pixels that ``op`` never reads are in use: as they are made, or with the last of an earlier segment.
+
+        Inputs are all there at the first step.
+        """
         maker = self.maker.get(tensor)
-        if maker is None or self.base[maker.name] != self.base[op.name]:
-            return self.span(self.segment[op.name], stage)[0] - 1
+        if maker is None:
+            return self.base_all
+        if self.base[maker.name] != self.base[op.name]:
+            return self.end(self.segment[maker.name])
         height, width, _ = self.graph.tensors[tensor].shape
         return self.step(maker.name, np.arange(height, dtype=np.int64), np.arange(width, dtype=np.int64))
 
@@ -342,7 +353,7 @@ def _ring(clock: _Clock, segment: Segment, ring: Ring) -> Track:
 
 
 def _turn(clock: _Clock, segment: Segment, op: Operator) -> Turn | None:
-    """The producer's turn to its last reader's, if every reader reads at the very step at which the pixel is made."""
+    """The first writer's turn to the last reader's, if each reads at the very step at which the pixel is made."""
     made, order = clock.stage[op.name], segment.operators
     readers = clock.readers[op.output]
     for reader in readers:
@@ -351,7 +362,7 @@ def _turn(clock: _Clock, segment: Segment, op: Operator) -> Turn | None:
         if not (at_once and stage.stride == made.stride):
             return None
     last = max((order.index(reader.name) for reader in readers), default=order.index(op.name))
-    return Turn(clock.base[op.name], order.index(op.name), last)
+    return Turn(clock.base[op.name], min(order.index(name) for name in clock.writers(op)), last)
 
 
 def layer_by_layer_bytes(graph: Graph) -> int:

@@ -14,6 +14,8 @@ Along an axis that is not in ``Segment.axes`` everything happens at time 0: a se
 rows. Operators whose only window covers their whole input run over the *input's* pixels and keep running sums.
 
 A tensor between two operators of a segment is a *ring*: pixel (r, c) lives at position ``(r * width + c) % pixels``.
+A ring of 0 pixels has no memory: it is read by a Concat alone, which copies it at the very moments at which it is made,
+so its producer writes it to where the Concat would put it (``written_through``).
 Tensors on a cut between segments are whole. With a ``tile`` the nest runs once for each slice of channels: the rings
 hold a slice, and a convolution that ends the segment keeps whole sums (the accumulators). With ``strips`` the nest runs
 once for each strip of columns (``tvm_pex.scheduling.strips``), which alone computes anything twice.
@@ -28,7 +30,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from tvm_pex.graph import Convolution, Graph, Operator, Pair, Pool
+from tvm_pex.graph import Concat, Convolution, Gather, Graph, Operator, Pair, Pool
 from tvm_pex.scheduling.rings import ring_pixels
 from tvm_pex.scheduling.strips import Columns, Sliding, strip_columns
 
@@ -57,7 +59,7 @@ class Stage:
 
 @dataclass(frozen=True)
 class Ring:
-    """A partial buffer: the last ``pixels`` pixels of ``tensor``, ``channels`` of them at a time."""
+    """A partial buffer: the last ``pixels`` pixels of ``tensor``, ``channels`` of them at a time; 0: see the module."""
 
     tensor: str
     pixels: int
@@ -210,7 +212,8 @@ def sliced_channels(graph: Graph, operators: Sequence[Operator]) -> int | None:
 
     1. A convolution over all channels reads only whole tensors from outside (it opens), or it comes last and sums
        over the slices (it closes). It closes only what is nowhere whole, and is no reduction over pixels.
-    2. Everything else works channel by channel: depthwise convolutions of multiplier 1, pools, adds, pads.
+    2. Everything else works channel by channel: depthwise convolutions of multiplier 1, pools, adds, pads, quantises,
+       slices of all channels.
     3. All sliced tensors have the same number of channels, and nothing but the last operator's result, or what works
        channel by channel, leaves the segment.
     """
@@ -225,13 +228,20 @@ def sliced_channels(graph: Graph, operators: Sequence[Operator]) -> int | None:
             if closing and (position != len(operators) - 1 or can_reduce(op, graph) or op.inputs[0] in outside):
                 return None
             channels.add(op.views[0][2] if closing else width)
-        elif isinstance(op, Convolution) and not op.groups == op.views[0][2] == width:
+        elif not _by_channel(op, width):
             return None
         else:
             channels.add(width)
         if any(view != graph.tensors[name].shape for name, view in zip(op.inputs, op.views, strict=True)):
             return None
     return channels.pop() if len(channels) == 1 else None
+
+
+def _by_channel(op: Operator, width: int) -> bool:
+    """True if each of the ``width`` channels that ``op`` gives is made of the inputs' channel of the same number."""
+    if isinstance(op, Concat | Gather):
+        return False
+    return op.views[0][2] == width and (not isinstance(op, Convolution) or op.groups == width)
 
 
 class _Links:
@@ -363,6 +373,23 @@ def _bytes(links: _Links, strides: Sequence[Pair], delays: Sequence[Pair], posit
     return total
 
 
+def written_through(graph: Graph, segment: Segment) -> dict[str, tuple[Concat, int]]:
+    """For each ring of 0 pixels: the Concat in whose output it lies, and its position among that one's inputs."""
+    through = {ring.tensor for ring in segment.rings if ring.pixels == 0}
+    concats = [op for op in graph.operators if isinstance(op, Concat) and op.name in segment.operators]
+    return {name: (op, k) for op in concats for k, name in enumerate(op.inputs) if name in through}
+
+
+def _copied_at_once(links: _Links, strides: Sequence[Pair], delays: Sequence[Pair], k: int) -> bool:
+    """True if a Concat, and nothing else, copies what operator k makes, unchanged and when it is made."""
+    tensor, readers = links.operators[k].output, links.consumers[k]
+    reader = links.operators[readers[0]] if len(readers) == 1 else None
+    if not isinstance(reader, Concat) or reader.inputs.count(tensor) != 1 or links.reduction[k]:
+        return False
+    at_once = (strides[k], delays[k]) == (strides[readers[0]], delays[readers[0]])
+    return at_once and reader.rescales[reader.inputs.index(tensor)] is None
+
+
 def _rings(links: _Links, stages: Sequence[Stage]) -> Iterable[tuple[str, int]]:
     """(tensor, pixels) for every tensor that lives only inside the segment."""
     strides, delays = [s.stride for s in stages], [s.delay for s in stages]
@@ -380,7 +407,9 @@ def outside_tensors(graph: Graph, operators: Sequence[str]) -> set[str]:
 
 
 def _ring_pixels(links: _Links, strides: Sequence[Pair], delays: Sequence[Pair], k: int) -> int:
-    """Pixels of operator k's output that are alive at once, at the worst moment."""
+    """Pixels of operator k's output that are alive at once, at the worst moment; 0 if they lie in a Concat's output."""
+    if _copied_at_once(links, strides, delays, k):
+        return 0
     height = links.graph.tensors[links.operators[k].output].shape[0]
     width = links.columns[k].count if links.columns else links.graph.tensors[links.operators[k].output].shape[1]
     readers = tuple(

@@ -1,0 +1,37 @@
+"""What one operator does at one moment: the TIR of a single output pixel (or, for reductions, a single input pixel).
+
+Portable scalar TIR, the same for the c and the llvm target. Windows are clipped to the tensor, so padding costs nothing
+and reads nothing; the arithmetic is that of ``tvm_pex.graph``. One module for each kind of operator; ``place`` has what
+they are told, ``emit_operator`` chooses.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from tvm_pex.graph import Add, Concat, Convolution, Dequantize, Gather, Operator, Pad, Pool, Quantize, Slice
+from tvm_pex.lowering.kernels.convolution import convolution, pack_weights
+from tvm_pex.lowering.kernels.elementwise import add, dequantize, quantize
+from tvm_pex.lowering.kernels.moves import concat, gather, pad, slice_
+from tvm_pex.lowering.kernels.place import Expr, Moment, Place, Running, Store, loop_name
+from tvm_pex.lowering.kernels.pool import pool
+
+__all__ = ["Expr", "Moment", "Place", "Running", "Store", "emit_operator", "loop_name", "pack_weights"]
+
+_EMITTERS: dict[type, Callable[..., None]] = {
+    Convolution: convolution,
+    Pool: pool,
+    Add: add,
+    Pad: pad,
+    Concat: concat,
+    Slice: slice_,
+    Gather: gather,
+    Quantize: quantize,
+    Dequantize: dequantize,
+}
+
+
+def emit_operator(ib: Any, op: Operator, place: Place, moment: Moment) -> None:
+    """Appends the operator's work at ``moment``."""
+    _EMITTERS[type(op)](ib, op, place, moment)

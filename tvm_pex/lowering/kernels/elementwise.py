@@ -1,0 +1,38 @@
+"""Operators that work value by value: additions, requantises, and the borders between floats and 8-bit integers."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from tvm import tir
+
+from tvm_pex.graph import Add, Dequantize, Quantize
+from tvm_pex.lowering.kernels.place import Expr, Moment, Place, clipped, loop_name, rescaled_by
+
+
+def add(ib: Any, op: Add, place: Place, moment: Moment) -> None:
+    output = place.output.at(moment.row, moment.column)
+    with ib.for_range(0, place.slice_out or place.shape_out[2], loop_name(op.name, "c")) as c:
+        total: Expr = op.rescales[0].zero_out
+        for store, rescale in zip(place.inputs, op.rescales, strict=True):
+            total = total + rescaled_by(rescale, place.wide(store.pointer[store.at(moment.row, moment.column) + c]))
+        place.output.pointer[output + c] = clipped(op, place, total)
+
+
+def quantize(ib: Any, op: Quantize, place: Place, moment: Moment) -> None:
+    """In the order in which stock TVM clips, so that a NaN becomes the same."""
+    store, output = place.inputs[0], place.output.at(moment.row, moment.column)
+    pixel = store.at(moment.row, moment.column)
+    with ib.for_range(0, place.slice_out or place.shape_out[2], loop_name(op.name, "c")) as c:
+        value = tir.round(store.pointer[pixel + c] * tir.const(op.inverse, "float32"))
+        value = value + tir.const(op.zero_out, "float32")
+        value = tir.max(tir.min(value, tir.const(op.high, "float32")), tir.const(op.low, "float32"))
+        place.output.pointer[output + c] = tir.Cast(place.dtype_out, value)
+
+
+def dequantize(ib: Any, op: Dequantize, place: Place, moment: Moment) -> None:
+    store, output = place.inputs[0], place.output.at(moment.row, moment.column)
+    pixel = store.at(moment.row, moment.column)
+    with ib.for_range(0, place.slice_out or place.shape_out[2], loop_name(op.name, "c")) as c:
+        difference = tir.Cast("int32", store.pointer[pixel + c]) - op.zero_in
+        place.output.pointer[output + c] = tir.Cast("float32", difference) * tir.const(op.scale, "float32")

@@ -1,0 +1,44 @@
+"""Pools: maximum and average."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from tvm import tir
+
+from tvm_pex.graph import Pool
+from tvm_pex.lowering.kernels.place import Expr, Moment, Place, clipped, loop_name, rescaled_by
+from tvm_pex.lowering.kernels.window import for_window
+
+
+def pool(ib: Any, op: Pool, place: Place, moment: Moment) -> None:
+    x, acc, running = place.inputs[0].pointer, place.scratch, moment.running
+    output = place.output.at(0, 0) if running else place.output.at(moment.row, moment.column)
+    with ib.for_range(0, place.slice_out or place.shape_out[2], loop_name(op.name, "c")) as c:
+        if running:
+            pixel = place.inputs[0].at(moment.row, moment.column)
+            acc[0] = tir.Select(running.begins, place.wide(0), place.wide(running.sums[c])) + place.wide(x[pixel + c])
+            with ib.if_scope(running.ends):
+                place.output.pointer[output + c] = _pooled(op, place, math.prod(op.window.kernel))
+            with ib.else_scope():
+                running.sums[c] = tir.Cast(running.sums.dtype, acc[0])
+        else:
+            acc[0] = place.wide(tir.min_value(place.dtype_out).value if op.maximum else 0)
+
+            def tap(pixel: Expr, _row: Expr, _column: Expr, c: Expr = c) -> None:
+                value = place.wide(x[pixel + c])
+                acc[0] = tir.max(acc[0], value) if op.maximum else acc[0] + value
+
+            size = for_window(ib, op, place, moment, tap)
+            place.output.pointer[output + c] = _pooled(op, place, size)
+
+
+def _pooled(op: Pool, place: Place, size: Expr) -> Expr:
+    value = place.scratch[0]
+    if not op.maximum:
+        divide = tir.Div if place.dtype == "float32" else tir.truncdiv
+        value = divide(value, place.wide(size))
+    if op.rescale:
+        value = rescaled_by(op.rescale, value) + op.rescale.zero_out
+    return clipped(op, place, value)
