@@ -18,8 +18,9 @@ from tvm_pex.cli.planning import parse_bytes
 
 PLAN_KEYS = {
     "model", "input_bytes", "output_bytes", "layer_by_layer_bytes", "arena_bytes", "arena_without_io_bytes", "macs",
-    "executed_macs", "segments", "buffers", "refused", "operators", "lower_bound_bytes", "instructions",
+    "executed_macs", "segments", "buffers", "refused", "operators", "lower_bound_bytes", "instructions", "pools",
 }  # fmt: skip
+BUFFER_KEYS = {"name", "bytes", "pool", "offset", "first", "last", "accesses"}
 
 
 def tvm_pex(*arguments: str | Path, **environment: str) -> subprocess.CompletedProcess[str]:
@@ -39,7 +40,7 @@ def test_plan_json() -> None:
     assert report["executed_macs"] == report["macs"]
     assert report["arena_bytes"] < report["layer_by_layer_bytes"]
     assert report["arena_without_io_bytes"] == report["arena_bytes"] - report["input_bytes"] - report["output_bytes"]
-    assert all(buffer.keys() == {"name", "bytes", "offset", "first", "last"} for buffer in report["buffers"])
+    assert all(buffer.keys() == BUFFER_KEYS for buffer in report["buffers"])
     assert all(segment.keys() == {"operators", "axes", "peak_bytes"} for segment in report["segments"])
     assert all(refusal.keys() == {"operator", "reason"} for refusal in report["refused"])
     assert all(op.keys() == {"operator", "layer_bytes", "arena_bytes"} for op in report["operators"])

@@ -1,6 +1,6 @@
 """The command ``tvm-pex``: one module for each of plan, compile and verify.
 
-Exit status: 0 done; 1 ``verify`` found a difference; 2 bad input; 3 nothing fits the budget of ``--ram``. For 2 and 3
+Exit status: 0 done; 1 ``verify`` found a difference; 2 bad input; 3 nothing fits ``--ram`` or ``--pool``. For 2 and 3
 one line on standard error says what is wrong.
 TVM is imported when a command needs it, so that ``--help`` and ``--version`` do not.
 """
