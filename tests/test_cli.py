@@ -14,7 +14,8 @@ import pytest
 from model_files import OWN
 
 from tvm_pex.cli.errors import BadInput
-from tvm_pex.cli.planning import parse_bytes
+from tvm_pex.cli.planning import parse_bytes, parse_pools
+from tvm_pex.pools import MemoryPool
 
 PLAN_KEYS = {
     "model", "input_bytes", "output_bytes", "layer_by_layer_bytes", "arena_bytes", "arena_without_io_bytes", "macs",
@@ -152,7 +153,8 @@ def test_a_tvm_without_relay_is_refused_in_one_line(tmp_path: Path) -> None:
 def test_pure_layers_do_not_import_tvm() -> None:
     program = (
         "import sys, tvm_pex, tvm_pex.graph, tvm_pex.scheduling.schedule, tvm_pex.scheduling.search, "
-        "tvm_pex.memory_planner, tvm_pex.packing.validator, tvm_pex.scheduling.lifetimes; "
+        "tvm_pex.memory_planner, tvm_pex.packing.validator, tvm_pex.scheduling.lifetimes, tvm_pex.pools, "
+        "tvm_pex.scheduling.accesses, tvm_pex.scheduling.pooled, tvm_pex.options; "
         "sys.exit('tvm' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0
@@ -195,3 +197,101 @@ def test_a_budget_that_is_no_number_is_one_line() -> None:
     done = tvm_pex("plan", "--ram", "64q", OWN)
     assert done.returncode == 2
     assert done.stderr.count("\n") == 1
+
+
+def test_pools_as_users_write_them() -> None:
+    assert parse_pools(("sram=64k", "psram=8m")) == (MemoryPool("sram", 65536, 1), MemoryPool("psram", 8 << 20, 4))
+    assert parse_pools(("a=1k@7", "b=2k", "c=1@0")) == (
+        MemoryPool("a", 1024, 7), MemoryPool("b", 2048, 28), MemoryPool("c", 1, 0),
+    )  # fmt: skip
+    for text in (
+        "",
+        "sram",
+        "sram=",
+        "=64k",
+        "sram=64q",
+        "sram=0",
+        "2ram=64k",
+        "s-ram=64k",
+        "int=64k",
+        "a=1k@",
+        "a=1@-1",
+    ):
+        with pytest.raises(BadInput, match="--pool"):
+            parse_pools((text,))
+    for twice in ("sram", "SRAM"):
+        with pytest.raises(BadInput, match="already"):
+            parse_pools(("sram=64k", f"{twice}=8m"))
+
+
+def test_pools_in_the_report_and_the_header(tmp_path: Path) -> None:
+    pools = ("--pool", "sram=4k", "--pool", "psram=1m@9")
+    done = tvm_pex("plan", "--json", "--plot", tmp_path / "arena.svg", *pools, OWN)
+    assert done.returncode == 0, done.stderr
+    report = json.loads(done.stdout)
+    sram, psram = report["pools"]
+    assert (sram["name"], sram["bytes"], sram["cost"]) == ("sram", 4096, 1)
+    assert (psram["name"], psram["bytes"], psram["cost"]) == ("psram", 1 << 20, 9)
+    for pool in (sram, psram):
+        inside = [buffer for buffer in report["buffers"] if buffer["pool"] == pool["name"]]
+        assert max(buffer["offset"] + buffer["bytes"] for buffer in inside) == pool["peak_bytes"] <= pool["bytes"]
+        assert sum(buffer["accesses"] for buffer in inside) == pool["accesses"] > 0
+    assert report["arena_bytes"] == sram["peak_bytes"] + psram["peak_bytes"]
+    texts = {
+        element.text for element in ElementTree.parse(tmp_path / "arena.svg").iter("{http://www.w3.org/2000/svg}text")
+    }
+    assert {"tvm_pex, sram", "tvm_pex, psram"} <= texts
+
+    first, second = tmp_path / "first.tar", tmp_path / "second.tar"
+    assert tvm_pex("compile", *pools, OWN, "-o", first).returncode == 0
+    assert tvm_pex("compile", *pools, OWN, "-o", second).returncode == 0
+    assert first.read_bytes() == second.read_bytes()
+    with tarfile.open(first) as archive:
+        archive.extractall(tmp_path)
+    arena = json.loads((tmp_path / "metadata.json").read_text())["modules"]["default"]["arena"]
+    assert arena["pools"] == report["pools"]
+    header = (tmp_path / "codegen/host/include/tvmgen_default_arena.h").read_text()
+    assert f"_SRAM_BYTES {sram['peak_bytes']}\n" in header and f"_PSRAM_BYTES {psram['peak_bytes']}\n" in header
+    (port,) = arena["inputs"]
+    assert f"_{port['identifier'].upper()}_POOL {port['pool']}\n" in header
+    assert f"_{port['identifier'].upper()}_OFFSET {port['offset']}\n" in header
+
+
+def test_the_call_that_the_header_shows_compiles(tmp_path: Path) -> None:
+    assert (
+        tvm_pex("compile", "--pool", "sram=4k", "--pool", "psram=1m", OWN, "-o", tmp_path / "out.tar").returncode == 0
+    )
+    with tarfile.open(tmp_path / "out.tar") as archive:
+        archive.extractall(tmp_path)
+    header = (tmp_path / "codegen/host/include/tvmgen_default_arena.h").read_text()
+    lines = [line.removeprefix(" *   ") for line in header.splitlines() if line.startswith(" *   ")]
+    (declare, *call) = (line.replace("<INPUT>", "SERVING_DEFAULT_IMAGE_0") for line in lines)
+    call = [line.replace("<OUTPUT>", "STATEFULPARTITIONEDCALL_1_0") for line in call]
+    arrays = [declare.replace("<pool>", name).replace("<POOL>", name.upper()) for name in ("sram", "psram")]
+    program = ["#include <tvmgen_default.h>", "#include <tvmgen_default_arena.h>", *arrays, "int main(void) {", *call]
+    (tmp_path / "main.c").write_text("\n".join([*program, "return 0;", "}"]))
+    sources = [str(tmp_path / "main.c"), *map(str, (tmp_path / "codegen/host/src").glob("*.c"))]
+    includes = [f"-I{tmp_path / folder}" for folder in ("codegen/host/include", "runtime/include")]
+    subprocess.run(["gcc", "-std=gnu99", "-Werror", *includes, *sources, "-lm", "-o", tmp_path / "main"], check=True)
+    subprocess.run([tmp_path / "main"], check=True)
+
+
+@pytest.mark.parametrize(
+    ("pools", "status", "words"),
+    [
+        (("sram=4k", "sram=8k"), 2, "already"),
+        (("sram 4k",), 2, "NAME=BYTES[@COST]"),
+        (("sram=2k", "psram=4k"), 3, "does not fit in sram of 2048 bytes and psram of 4096 bytes"),
+    ],
+)
+def test_pools_that_cannot_be(pools: tuple[str, ...], status: int, words: str) -> None:
+    done = tvm_pex("plan", *(word for pool in pools for word in ("--pool", pool)), OWN)
+    assert (done.returncode, done.stdout, done.stderr.count("\n")) == (status, "", 1)
+    assert words in done.stderr
+    assert (status == 2) or "needs at least" in done.stderr
+
+
+def test_a_budget_beside_pools_is_one_line() -> None:
+    done = tvm_pex("plan", "--ram", "64k", "--pool", "sram=64k", OWN)
+    assert (done.returncode, done.stderr.count("\n")) == (2, 1)
+    assert "--ram" in done.stderr and "--pool" in done.stderr

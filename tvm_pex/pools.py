@@ -20,6 +20,8 @@ from tvm_pex.memory_planner import Buffer, Plan, Problem, plan_memory
 
 DEFAULT_TRIES = 1500  # questions to the planner whether buffers fit together, beside those of the greedy orders
 _EFFORT = 300  # nodes of the planner's exact search for each question
+_NODES = 50000  # of the exact search over assignments: answers that are known cost no try
+_DEEPEST = 600  # buffers that it takes: Python's stack has an end
 
 Members = tuple[frozenset[str], ...]
 
@@ -135,7 +137,9 @@ def _pool_plan(problem: Problem, accesses: Mapping[str, int], pool: MemoryPool, 
     part = part_of(problem, names)
     plan = plan_memory(part)
     if not pool.holds(plan.peak):  # a search for the least may give up where one for the size does not
-        plan = fitting_plan(part, pool, _EFFORT) or plan
+        fitting = fitting_plan(part, pool, _EFFORT)
+        assert fitting is not None, "it was found when the buffers were assigned"
+        plan = fitting
     return PoolPlan(pool, part, plan, sum(accesses[name] for name in names))
 
 
@@ -152,7 +156,7 @@ class _Search:
 
     def __init__(self, problem: Problem, accesses: Mapping[str, int], pools: Sequence[MemoryPool], tries: int) -> None:
         self.problem, self.accesses, self.pools, self.tries = problem, accesses, pools, tries
-        self.left = 0
+        self.left, self.nodes = 0, _NODES
         self.known: dict[tuple[int, frozenset[str]], bool] = {}
         self.best: Members | None = None
         self.least = 0
@@ -164,8 +168,9 @@ class _Search:
         self.left = self.tries
         while self.best and (better := next(self._exchanges(self.best), None)):
             self._offer(better)
-        hottest = sorted((b.name for b in self.problem.buffers), key=lambda name: (-self.accesses[name], name))
-        self._descend(hottest, tuple(frozenset() for _ in self.pools), 0)
+        if len(self.problem.buffers) <= _DEEPEST:
+            hottest = sorted((b.name for b in self.problem.buffers), key=lambda name: (-self.accesses[name], name))
+            self._descend(hottest, tuple(frozenset() for _ in self.pools), 0)
         if self.best is None:
             raise PoolsTooSmall
         return self.best
@@ -197,15 +202,14 @@ class _Search:
         """Cheaper assignments: the hottest spilled buffer first, in the place of nothing or of the coldest buffer."""
         spilled = [(self.accesses[name], name, k) for k, held in enumerate(members) if k for name in held]
         for count, name, k in sorted(spilled, key=lambda item: (-item[0], item[1])):
-            for cheaper in range(k):
+            for cheaper in (c for c in range(k) if self.pools[c].cost < self.pools[k].cost):
                 colder = [other for other in members[cheaper] if self.accesses[other] < count]
                 for out in (set(), *({c} for c in sorted(colder, key=lambda c: (self.accesses[c], c)))):
                     if self.left <= 0:
                         return
                     moved = {cheaper: members[cheaper] - out | {name}, k: members[k] - {name} | out}
                     if all(self._fits(at, names) for at, names in moved.items()):
-                        if self.pools[cheaper].cost < self.pools[k].cost:
-                            yield _with(members, moved)
+                        yield _with(members, moved)
 
     def _descend(self, rest: Sequence[str], members: Members, cost: int) -> None:
         """Every assignment of the buffers ``rest`` that can still be better than the best, until tries run out."""
@@ -213,7 +217,8 @@ class _Search:
             self._offer(members)
             return
         bound = cost + self.pools[0].cost * sum(self.accesses[name] for name in rest)
-        if self.left <= 0 or (self.best is not None and bound >= self.least):
+        self.nodes -= 1
+        if min(self.left, self.nodes) <= 0 or (self.best is not None and bound >= self.least):
             return
         name = rest[0]
         for k, pool in enumerate(self.pools):

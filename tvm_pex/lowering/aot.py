@@ -17,10 +17,11 @@ from typing import Any
 import numpy as np
 
 from tvm_pex._tvm import relay, tvm
+from tvm_pex.pools import ARENA
 
 STOCK_PLANNERS = ("greedy_by_size", "greedy_by_conflicts", "hill_climb")
 ARENA_ALIGNMENT = 16
-POOL = "arena"
+POOL = ARENA.name
 MODULE = "default"
 SOURCES = "codegen/host/src"
 HEADERS = "codegen/host/include"
