@@ -15,12 +15,14 @@ import pytest
 from model_files import OWN
 
 from tvm_pex.cli.errors import BadInput
-from tvm_pex.cli.planning import parse_bytes
+from tvm_pex.cli.planning import parse_bytes, parse_pools
+from tvm_pex.pools import MemoryPool
 
 PLAN_KEYS = {
     "model", "input_bytes", "output_bytes", "layer_by_layer_bytes", "arena_bytes", "arena_without_io_bytes", "macs",
-    "executed_macs", "segments", "buffers", "refused", "operators", "lower_bound_bytes", "instructions",
+    "executed_macs", "segments", "buffers", "refused", "operators", "lower_bound_bytes", "instructions", "pools",
 }  # fmt: skip
+BUFFER_KEYS = {"name", "bytes", "pool", "offset", "first", "last", "accesses"}
 
 
 def tvm_pex(*arguments: str | Path, **environment: str) -> subprocess.CompletedProcess[str]:
@@ -40,7 +42,7 @@ def test_plan_json() -> None:
     assert report["executed_macs"] == report["macs"]
     assert report["arena_bytes"] < report["layer_by_layer_bytes"]
     assert report["arena_without_io_bytes"] == report["arena_bytes"] - report["input_bytes"] - report["output_bytes"]
-    assert all(buffer.keys() == {"name", "bytes", "offset", "first", "last"} for buffer in report["buffers"])
+    assert all(buffer.keys() == BUFFER_KEYS for buffer in report["buffers"])
     assert all(segment.keys() == {"operators", "axes", "strips", "peak_bytes"} for segment in report["segments"])
     assert all(refusal.keys() == {"operator", "reason"} for refusal in report["refused"])
     assert all(op.keys() == {"operator", "layer_bytes", "arena_bytes"} for op in report["operators"])
@@ -174,7 +176,8 @@ def test_a_tvm_without_relay_is_refused_in_one_line(tmp_path: Path) -> None:
 def test_pure_layers_do_not_import_tvm() -> None:
     program = (
         "import sys, tvm_pex, tvm_pex.graph, tvm_pex.scheduling.schedule, tvm_pex.scheduling.search, "
-        "tvm_pex.memory_planner, tvm_pex.packing.validator, tvm_pex.scheduling.lifetimes; "
+        "tvm_pex.memory_planner, tvm_pex.packing.validator, tvm_pex.scheduling.lifetimes, tvm_pex.pools, "
+        "tvm_pex.scheduling.accesses, tvm_pex.scheduling.pooled, tvm_pex.options; "
         "sys.exit('tvm' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0
@@ -232,3 +235,98 @@ def test_overheads_that_make_no_sense(factor: str) -> None:
     done = tvm_pex("plan", "--max-overhead", factor, OWN)
     assert done.returncode == 2
     assert "--max-overhead" in done.stderr
+
+
+def test_pools_as_users_write_them() -> None:
+    assert parse_pools(("sram=64k", "psram=8m")) == (MemoryPool("sram", 65536, 1), MemoryPool("psram", 8 << 20, 4))
+    assert parse_pools(("a=1k@7", "b=2k", "c=1@0")) == (
+        MemoryPool("a", 1024, 7), MemoryPool("b", 2048, 28), MemoryPool("c", 1, 0),
+    )  # fmt: skip
+    for text in (
+        "",
+        "sram",
+        "sram=",
+        "=64k",
+        "sram=64q",
+        "sram=0",
+        "2ram=64k",
+        "s-ram=64k",
+        "int=64k",
+        "a=1k@",
+        "a=1@-1",
+    ):
+        with pytest.raises(BadInput, match="--pool"):
+            parse_pools((text,))
+    for twice in ("sram", "SRAM"):
+        with pytest.raises(BadInput, match="already"):
+            parse_pools(("sram=64k", f"{twice}=8m"))
+
+
+def test_pools_in_the_report_and_the_header(tmp_path: Path) -> None:
+    pools = ("--pool", "sram=4k", "--pool", "psram=1m@9")
+    done = tvm_pex("plan", "--json", "--plot", tmp_path / "arena.svg", *pools, OWN)
+    assert done.returncode == 0, done.stderr
+    report = json.loads(done.stdout)
+    sram, psram = report["pools"]
+    assert (sram["name"], sram["bytes"], sram["cost"]) == ("sram", 4096, 1)
+    assert (psram["name"], psram["bytes"], psram["cost"]) == ("psram", 1 << 20, 9)
+    for pool in (sram, psram):
+        inside = [buffer for buffer in report["buffers"] if buffer["pool"] == pool["name"]]
+        assert max(buffer["offset"] + buffer["bytes"] for buffer in inside) == pool["peak_bytes"] <= pool["bytes"]
+        assert sum(buffer["accesses"] for buffer in inside) == pool["accesses"] > 0
+    assert report["arena_bytes"] == sram["peak_bytes"] + psram["peak_bytes"]
+    texts = {
+        element.text for element in ElementTree.parse(tmp_path / "arena.svg").iter("{http://www.w3.org/2000/svg}text")
+    }
+    assert {"tvm_pex, sram", "tvm_pex, psram"} <= texts
+
+    first, second = tmp_path / "first.tar", tmp_path / "second.tar"
+    assert tvm_pex("compile", *pools, OWN, "-o", first).returncode == 0
+    assert tvm_pex("compile", *pools, OWN, "-o", second).returncode == 0
+    assert first.read_bytes() == second.read_bytes()
+    with tarfile.open(first) as archive:
+        archive.extractall(tmp_path)
+    arena = json.loads((tmp_path / "metadata.json").read_text())["modules"]["default"]["arena"]
+    assert arena["pools"] == report["pools"]
+    header = (tmp_path / "codegen/host/include/tvmgen_default_arena.h").read_text()
+    assert f"_SRAM_BYTES {sram['peak_bytes']}\n" in header and f"_PSRAM_BYTES {psram['peak_bytes']}\n" in header
+    (port,) = arena["inputs"]
+    assert f"_{port['identifier'].upper()}_POOL {port['pool']}\n" in header
+    assert f"_{port['identifier'].upper()}_OFFSET {port['offset']}\n" in header
+    run_as_the_header_shows(tmp_path, header)
+
+
+def run_as_the_header_shows(folder: Path, header: str) -> None:
+    """Its example, with an array for each pool, is a program."""
+    lines = [line.removeprefix(" *   ") for line in header.splitlines() if line.startswith(" *   ")]
+    for word, identifier in (("<INPUT>", "SERVING_DEFAULT_IMAGE_0"), ("<OUTPUT>", "STATEFULPARTITIONEDCALL_1_0")):
+        lines = [line.replace(word, identifier) for line in lines]
+    arrays = [lines[0].replace("<pool>", name).replace("<POOL>", name.upper()) for name in ("sram", "psram")]
+    includes = ["#include <tvmgen_default.h>", "#include <tvmgen_default_arena.h>"]
+    program = [*includes, *arrays, "int main(void) {", *lines[1:], "return 0;", "}", ""]
+    (folder / "main.c").write_text("\n".join(program))
+    sources = [folder / "main.c", *(folder / "codegen/host/src").glob("*.c")]
+    paths = [f"-I{folder / path}" for path in ("codegen/host/include", "runtime/include")]
+    subprocess.run(["gcc", "-std=gnu99", "-w", *paths, *sources, "-lm", "-o", folder / "main"], check=True)
+    subprocess.run([folder / "main"], check=True)
+
+
+@pytest.mark.parametrize(
+    ("pools", "status", "words"),
+    [
+        (("sram=4k", "sram=8k"), 2, "already"),
+        (("sram 4k",), 2, "NAME=BYTES[@COST]"),
+        (("sram=2k", "psram=4k"), 3, "does not fit in sram of 2048 bytes and psram of 4096 bytes"),
+    ],
+)
+def test_pools_that_cannot_be(pools: tuple[str, ...], status: int, words: str) -> None:
+    done = tvm_pex("plan", *(word for pool in pools for word in ("--pool", pool)), OWN)
+    assert (done.returncode, done.stdout, done.stderr.count("\n")) == (status, "", 1)
+    assert words in done.stderr
+    assert (status == 2) or "needs at least" in done.stderr
+
+
+def test_a_budget_beside_pools_is_one_line() -> None:
+    done = tvm_pex("plan", "--ram", "64k", "--pool", "sram=64k", OWN)
+    assert (done.returncode, done.stderr.count("\n")) == (2, 1)
+    assert "--ram" in done.stderr and "--pool" in done.stderr

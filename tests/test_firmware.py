@@ -19,6 +19,7 @@ from tvm_pex.microtvm.elf import SourceMap, read_sections
 from tvm_pex.microtvm.operator_profile import CALLS, LOOPS, line_owners
 from tvm_pex.microtvm.qemu import EmulationError, Firmware, StackOverflow, emulate
 from tvm_pex.microtvm.tools import MissingTools, check_tools
+from tvm_pex.pools import Place
 from tvm_pex.verification.firmware import EXCEPTION_FRAME, FirmwareReport, Task, run_firmware
 from tvm_pex.verification.verify import reference_outputs, sample_inputs
 
@@ -36,7 +37,7 @@ ORDERS = CBuild(
     inputs=(CPort("order", "order", (2,), "int32"),),
     outputs=(CPort("answer", "answer", (1,), "int32"),),
 )
-ORDERED = in_one_arena(ORDERS, 0, {}, {})
+ORDERED = in_one_arena(ORDERS, {}, {}, {})
 
 
 def firmware_of_orders(folder: Path, board: str = M4.name, stack: int = STACK, counts: bool = True) -> Firmware:
@@ -56,7 +57,7 @@ def given(*pairs: tuple[int, int]) -> dict[str, np.ndarray]:
 
 def test_ports_without_a_place_follow_the_arena() -> None:
     assert ORDERED.arena_bytes == 12
-    assert in_one_arena(ORDERS, 5, {"order": 0}, {}).output_offsets == {"answer": 8}
+    assert in_one_arena(ORDERS, {"arena": 5}, {"order": Place("arena", 0)}, {}).output_offsets == {"answer": 8}
 
 
 @pytest.mark.parametrize("board", sorted(BOARDS))
@@ -140,7 +141,7 @@ def own() -> CompiledModel:
 
 @pytest.fixture(scope="module")
 def reports(own: CompiledModel) -> dict[str, FirmwareReport]:
-    network = in_one_arena(own.build, own.arena_bytes, own.input_offsets, own.output_offsets)
+    network = in_one_arena(own.build, own.pool_bytes, own.input_places, own.output_places)
     inputs = sample_inputs(own.model, 2, seed=1)
     expected = reference_outputs(own.model, inputs)
     names = [name for segment in own.report["segments"] for name in segment["operators"]]
@@ -220,7 +221,7 @@ def test_missing_tools_are_one_line(monkeypatch: pytest.MonkeyPatch, tmp_path: P
 
 def test_no_hidden_libc(own: CompiledModel, tmp_path: Path) -> None:
     """No heap and no input or output: of the C library only memory and mathematical functions."""
-    network = in_one_arena(own.build, own.arena_bytes, own.input_offsets, own.output_offsets)
+    network = in_one_arena(own.build, own.pool_bytes, own.input_places, own.output_places)
     objects = compile_network(network, M4, tmp_path)
     files = [str(tmp_path / name) for name in objects.files]
     listed: Any = subprocess.run(["arm-none-eabi-nm", "-u", *files], check=True, capture_output=True, text=True).stdout

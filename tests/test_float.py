@@ -16,7 +16,7 @@ from tvm_pex.frontend.reader import read_function
 from tvm_pex.frontend.tflite_model import Model, Port, load_model
 from tvm_pex.graph import Convolution, graph_from_json
 from tvm_pex.options import PlanOptions
-from tvm_pex.packing.validator import fault_of
+from tvm_pex.packing.validator import fault_of_pools
 from tvm_pex.verification.verify import TOLERANCE, sample_inputs, verify
 
 NETWORKS = 12
@@ -161,7 +161,7 @@ def test_shared_model(name: str) -> None:
     model = load_model(shared_model(name))
     for overwrite, limit in zip((False, True), REACHED[name], strict=True):
         compiled = compile_model(model, PlanOptions(overwrite_input=overwrite))
-        assert fault_of(compiled.memory.problem, compiled.memory.plan) is None
+        assert fault_of_pools(compiled.memory.problem, compiled.memory.accesses, compiled.memory.pools) is None
         assert compiled.arena_bytes <= limit
         assert compiled.report["executed_macs"] == compiled.report["macs"]
     result = verify(model, compiled, inputs=6)

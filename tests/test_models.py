@@ -10,7 +10,7 @@ from model_files import OWN, shared_model
 from tvm_pex.compiler import compile_model
 from tvm_pex.frontend.tflite_model import load_model
 from tvm_pex.options import PlanOptions
-from tvm_pex.packing.validator import fault_of
+from tvm_pex.packing.validator import fault_of_pools
 from tvm_pex.verification.verify import verify
 
 # Arena bytes with the input kept and with the input overwritten; a change that raises one of them is a step back.
@@ -30,7 +30,7 @@ def check(path: Path, limits: tuple[int, int], *, quantized_io: bool = False) ->
     model = load_model(path)
     for overwrite, limit in zip((False, True), limits, strict=True):
         compiled = compile_model(model, PlanOptions(overwrite_input=overwrite, quantized_io=quantized_io))
-        assert fault_of(compiled.memory.problem, compiled.memory.plan) is None
+        assert fault_of_pools(compiled.memory.problem, compiled.memory.accesses, compiled.memory.pools) is None
         assert compiled.arena_bytes <= limit
         assert compiled.arena_bytes <= compiled.report["layer_by_layer_bytes"]
         assert compiled.report["executed_macs"] == compiled.report["macs"]

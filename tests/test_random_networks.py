@@ -22,7 +22,7 @@ from tvm_pex.frontend.reader import read_function
 from tvm_pex.frontend.tflite_model import Model
 from tvm_pex.lowering.aot import CBuild
 from tvm_pex.options import PlanOptions
-from tvm_pex.packing.validator import fault_of
+from tvm_pex.packing.validator import fault_of_pools
 from tvm_pex.verification.host_run.run import compile_host, run_host
 from tvm_pex.verification.verify import reference_build, sample_inputs
 
@@ -67,7 +67,8 @@ def check_report(compiled: CompiledModel, max_overhead: float) -> None:
     report = compiled.report
     executed, once = report["executed_macs"], report["macs"]
     assert executed <= max_overhead * once if max_overhead > 1 else executed == once, (executed, once)
-    fault = fault_of(compiled.memory.problem, compiled.memory.plan)
+    memory = compiled.memory
+    fault = fault_of_pools(memory.problem, memory.accesses, memory.pools)
     assert fault is None, fault
     assert compiled.build.workspace_bytes <= compiled.arena_bytes
     if not report["refused"]:
@@ -96,11 +97,12 @@ def check(network: RandomNetwork, folder: Path, *, stock: bool) -> None:
         compiled = compile_model(model, options)
         check_report(compiled, options.max_overhead)
         samples = with_odd_floats(sample_inputs(model, RUNS, network.seed), network.seed)
-        places = {"input_offsets": compiled.input_offsets, "output_offsets": compiled.output_offsets}
-        actual = run(compiled.build, samples, folder / "pex", arena_bytes=compiled.arena_bytes, **places)
+        places = {"input_places": compiled.input_places, "output_places": compiled.output_places}
+        pools = {pool.name: pool.peak_bytes for pool in compiled.pools}
+        actual = run(compiled.build, samples, folder / "pex", pools=pools, **places)
         if stock:
             reference, _ = reference_build(model)
-            wanted = run(reference, samples, folder / "stock", arena_bytes=reference.workspace_bytes)
+            wanted = run(reference, samples, folder / "stock", pools={"arena": reference.workspace_bytes})
             ports = sum(port.bytes for port in (*reference.inputs, *reference.outputs))
             assert compiled.arena_bytes <= reference.workspace_bytes + ports, (reference.workspace_bytes, ports)
         else:

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import functools
 import time
-from dataclasses import dataclass, replace
+from contextlib import suppress
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from tvm_pex.frontend.quantized_io import leave_quantisation
@@ -15,7 +16,9 @@ from tvm_pex.frontend.tflite_model import Model
 from tvm_pex.graph import Graph
 from tvm_pex.lowering.aot import CBuild, build_c
 from tvm_pex.lowering.usmp import ALGORITHM, ModelMemory, ModelPlan, Span
+from tvm_pex.memory_planner import Buffer
 from tvm_pex.options import PlanOptions
+from tvm_pex.pools import ARENA, MemoryPool, Place, PoolPlan, PoolsTooSmall, PoolUse, capacity
 from tvm_pex.relay_pass import Partition, partition, read_module, split_regions
 from tvm_pex.scheduling.cost import schedule_instructions, schedule_macs
 from tvm_pex.scheduling.front import Point, together
@@ -32,19 +35,26 @@ class CompiledModel:
     """C of a whole model with its arena.
 
     ``model`` is what it computes: the model that was asked for, with ``quantized_io`` less its borders.
-    ``input_offsets`` and ``output_offsets`` map a port's name to its place in the arena, in bytes. ``report`` has the
-    keys of ``tvm-pex plan --json``. ``relay`` is the text of the module that became C, constants left out.
+    ``arena_bytes`` are those of all ``pools`` together: one named arena where none were asked for. ``input_places`` and
+    ``output_places`` map a port's name to its place. ``report`` has the keys of ``tvm-pex plan --json``. ``relay`` is
+    the text of the module that became C, constants left out.
     """
 
     build: CBuild
     arena_bytes: int
-    input_offsets: dict[str, int]
-    output_offsets: dict[str, int]
+    pools: tuple[PoolUse, ...]
+    input_places: dict[str, Place]
+    output_places: dict[str, Place]
     memory: ModelPlan
     report: dict[str, Any]
     model: Model
     graph: Graph
     relay: str
+
+    @property
+    def pool_bytes(self) -> dict[str, int]:
+        """Bytes in use of each pool, by name."""
+        return {pool.name: pool.peak_bytes for pool in self.pools}
 
 
 def compile_model(
@@ -52,27 +62,43 @@ def compile_model(
 ) -> CompiledModel:
     """Finds the schedule, plans every byte and generates the C. Deterministic.
 
-    Raises OverBudget, with the least arena and the operators that need it, if nothing fits ``options.ram``. A region
-    does not know what stock operators and other regions need beside it: where that is too much, it has to do with less.
+    Raises OverBudget, with the least arena and the operators that need it, if nothing fits ``options.ram`` or
+    ``options.pools``. A region does not know what stock operators and other regions need beside it: where that is too
+    much, it has to do with less, at once with the least where there are pools.
     """
     started = time.perf_counter()
     if options.quantized_io:
         model = leave_quantisation(model)
+    if options.pools:
+        return _compiled_in_pools(model, options, progress, started)
     budget = options.ram
     for _ in range(_ATTEMPTS if budget is not None else 0):
         assert budget is not None and options.ram is not None
         try:
-            compiled = _compiled(model, options, budget, progress, started)
+            compiled = _compiled(model, replace(options, ram=budget), (ARENA,), progress, started)
         except OverBudget:
             break
         if compiled.arena_bytes <= options.ram:
             return compiled
         budget -= compiled.arena_bytes - options.ram
-    least = _compiled(model, options, None, progress, started)
+    least = _compiled(model, replace(options, ram=None), (ARENA,), progress, started)
     if options.ram is not None and least.arena_bytes > options.ram:
-        highest = max(least.report["segments"], key=lambda segment: segment["peak_bytes"])
-        raise OverBudget(options.ram, least.arena_bytes, highest["operators"])
+        raise _over_budget(options.ram, least)
     return least
+
+
+def _compiled_in_pools(model: Model, options: PlanOptions, progress: Progress | None, started: float) -> CompiledModel:
+    """Each region's best schedule for the pools, as if it was alone; if that does not fit, the one of least memory."""
+    least = replace(options, pools=())
+    for regions in (options, least):
+        with suppress(PoolsTooSmall):
+            return _compiled(model, regions, options.pools, progress, started)
+    raise _over_budget(capacity(options.pools), _compiled(model, least, (ARENA,), progress, started))
+
+
+def _over_budget(budget: int, least: CompiledModel) -> OverBudget:
+    highest = max(least.report["segments"], key=lambda segment: segment["peak_bytes"])
+    return OverBudget(budget, least.arena_bytes, highest["operators"])
 
 
 def memory_front(model: Model, options: PlanOptions, progress: Progress | None = None) -> tuple[Point, ...]:
@@ -91,29 +117,41 @@ def memory_front(model: Model, options: PlanOptions, progress: Progress | None =
 
 
 def _compiled(
-    model: Model, options: PlanOptions, budget: int | None, progress: Progress | None, started: float
+    model: Model,
+    options: PlanOptions,
+    pools: tuple[MemoryPool, ...],
+    progress: Progress | None,
+    started: float,
 ) -> CompiledModel:
-    cut = partition(model.mod, replace(options, ram=budget), progress)
+    """``options`` for the schedules of the regions, ``pools`` for the plan of the whole."""
+    cut = partition(model.mod, options, progress)
     for graph, schedule in cut.regions:
         check_once(graph, schedule)
-    watcher = ModelMemory(options.overwrite_input)
-    # TVM's storage rewrite would merge our buffers behind the planner's back.
-    build = build_c(cut.mod, planner=ALGORITHM, instruments=[watcher], config={"tir.disable_storage_rewrite": True})
+    watcher = ModelMemory(options.overwrite_input, pools)
+    build = build_c(
+        cut.mod,
+        planner=ALGORITHM,
+        pools=[pool.name for pool in pools],
+        instruments=[watcher],
+        # TVM's storage rewrite would merge our buffers behind the planner's back.
+        config={"tir.disable_storage_rewrite": True},
+    )
     memory = watcher.plan
     assert memory is not None, "TVM did not plan memory"
-    inputs = _offsets(build.inputs, memory.inputs, memory)
-    outputs = _offsets(build.outputs, memory.outputs, memory)
-    seconds = time.perf_counter() - started
-    report = _report(model, cut, memory, inputs | outputs, seconds)
+    inputs = _places(build.inputs, memory.inputs, memory)
+    outputs = _places(build.outputs, memory.outputs, memory)
+    report = _report(model, cut, memory, time.perf_counter() - started)
+    uses = tuple(used.use for used in memory.pools)
     graph, relay = cut.reading.graph, str(cut.mod)
-    return CompiledModel(build, memory.plan.peak, inputs, outputs, memory, report, model, graph, relay)
+    return CompiledModel(build, memory.peak, uses, inputs, outputs, memory, report, model, graph, relay)
 
 
-def _offsets(ports: Any, names: tuple[str | None, ...], memory: ModelPlan) -> dict[str, int]:
-    return {port.name: memory.plan.offsets[name] for port, name in zip(ports, names, strict=True) if name is not None}
+def _places(ports: Any, names: tuple[str | None, ...], memory: ModelPlan) -> dict[str, Place]:
+    places = memory.places
+    return {port.name: places[name] for port, name in zip(ports, names, strict=True) if name is not None}
 
 
-def _report(model: Model, cut: Partition, memory: ModelPlan, ports: dict[str, int], seconds: float) -> dict[str, Any]:
+def _report(model: Model, cut: Partition, memory: ModelPlan, seconds: float) -> dict[str, Any]:
     sizes = {buffer.name: buffer.bytes for buffer in memory.problem.buffers}
     input_bytes = sum(sizes[name] for name in memory.inputs if name is not None)
     output_bytes = sum(sizes[name] for name in memory.outputs if name is not None)
@@ -122,8 +160,9 @@ def _report(model: Model, cut: Partition, memory: ModelPlan, ports: dict[str, in
         "input_bytes": input_bytes,
         "output_bytes": output_bytes,
         "layer_by_layer_bytes": model.layer_by_layer_bytes or layer_by_layer_bytes(cut.reading.graph),
-        "arena_bytes": memory.plan.peak,
-        "arena_without_io_bytes": memory.plan.peak - input_bytes - output_bytes,
+        "arena_bytes": memory.peak,
+        "pools": [asdict(used.use) for used in memory.pools],
+        "arena_without_io_bytes": memory.peak - input_bytes - output_bytes,
         "lower_bound_bytes": max(
             input_bytes, output_bytes, *(lower_bound(graph, cut.kept) for graph, _ in cut.regions)
         ),
@@ -135,13 +174,22 @@ def _report(model: Model, cut: Partition, memory: ModelPlan, ports: dict[str, in
             for s in memory.spans
         ],
         "operators": _operators(cut, memory),
-        "buffers": [
-            {"name": b.name, "bytes": b.bytes, "offset": memory.plan.offsets[b.name], "first": b.first, "last": b.last}
-            for b in sorted(memory.problem.buffers, key=lambda b: (b.first, memory.plan.offsets[b.name], b.name))
-        ],
+        "buffers": [_buffer(b, used, memory) for used in memory.pools for b in used.by_time()],
         "refused": [{"operator": r.operator, "reason": r.reason} for r in cut.reading.refused],
         "undefined_shift_channels": cut.reading.undefined_shift_channels,
         "planning_seconds": round(seconds, 3),
+    }
+
+
+def _buffer(buffer: Buffer, used: PoolPlan, memory: ModelPlan) -> dict[str, Any]:
+    return {
+        "name": buffer.name,
+        "bytes": buffer.bytes,
+        "pool": used.pool.name,
+        "offset": used.plan.offsets[buffer.name],
+        "first": buffer.first,
+        "last": buffer.last,
+        "accesses": memory.accesses[buffer.name],
     }
 
 
@@ -153,9 +201,15 @@ def _operators(cut: Partition, memory: ModelPlan) -> list[dict[str, Any]]:
 
 
 def _top(memory: ModelPlan, span: Span) -> int:
-    """How far the arena is in use while the span runs."""
-    return max(
-        memory.plan.offsets[b.name] + b.bytes
-        for b in memory.problem.buffers
-        if b.first <= span.last and b.last >= span.first
+    """How far the pools are in use while the span runs."""
+    return sum(
+        max(
+            (
+                used.plan.offsets[b.name] + b.bytes
+                for b in used.problem.buffers
+                if b.first <= span.last and b.last >= span.first
+            ),
+            default=0,
+        )
+        for used in memory.pools
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from tvm_pex.pools import MemoryPool
 from tvm_pex.scheduling.search import ALL_AXES
 
 
@@ -14,7 +15,8 @@ class PlanOptions:
     ``axes`` are any of "rows", "pixels" (only with rows) and "channels"; ``overwrite_input`` lets the plan reuse dead
     input rows; ``quantized_io`` leaves the quantisation of float inputs and outputs to the caller; ``ram`` is a budget
     in bytes, within which the fastest schedule is taken, instead of the one of least memory; up to ``max_overhead``
-    times the model's multiply-accumulates may be run.
+    times the model's multiply-accumulates may be run. ``pools``, instead of ``ram``, are memories that buffers are
+    spread over, and the schedule is the fastest with what their accesses cost.
     """
 
     axes: tuple[str, ...] = ALL_AXES
@@ -22,3 +24,4 @@ class PlanOptions:
     quantized_io: bool = False
     ram: int | None = None
     max_overhead: float = 1.0
+    pools: tuple[MemoryPool, ...] = ()

@@ -26,6 +26,7 @@ from tvm_pex.graph import Convolution, Graph, subgraph
 from tvm_pex.lowering.kernels import pack_weights
 from tvm_pex.lowering.region_op import REGION
 from tvm_pex.options import PlanOptions
+from tvm_pex.scheduling.pooled import find_pooled_schedule
 from tvm_pex.scheduling.schedule import Schedule
 from tvm_pex.scheduling.search import ALL_AXES, Progress, find_schedule
 
@@ -75,7 +76,7 @@ class PexPartition:
 def partition(mod: Any, options: PlanOptions = PlanOptions(), progress: Progress | None = None) -> Partition:
     """What PexPartition does, with everything it found out. ``options.quantized_io`` is not its matter."""
     mod, reading, kept = read_module(mod, options.overwrite_input)
-    regions = [_Region(graph, _find(graph, options, kept, progress)) for graph in split_regions(reading)]
+    regions = [_Region(graph, _schedule_of(graph, options, kept, progress)) for graph in split_regions(reading)]
     if not regions:
         return Partition(mod, (), reading, kept)
     main = _Rewriter(reading, regions).main(mod["main"])
@@ -84,15 +85,11 @@ def partition(mod: Any, options: PlanOptions = PlanOptions(), progress: Progress
     return Partition(rewritten, tuple((r.graph, r.schedule) for r in regions), reading, kept)
 
 
-def _find(graph: Graph, options: PlanOptions, kept: frozenset[str], progress: Progress | None) -> Schedule:
-    return find_schedule(
-        graph,
-        axes=options.axes,
-        kept=kept,
-        budget=options.ram,
-        max_overhead=options.max_overhead,
-        progress=progress,
-    )
+def _schedule_of(graph: Graph, options: PlanOptions, kept: frozenset[str], progress: Progress | None) -> Schedule:
+    axes, most = options.axes, options.max_overhead
+    if options.pools:
+        return find_pooled_schedule(graph, options.pools, axes=axes, kept=kept, max_overhead=most, progress=progress)
+    return find_schedule(graph, axes=axes, kept=kept, budget=options.ram, max_overhead=most, progress=progress)
 
 
 def read_module(mod: Any, overwrite_input: bool) -> tuple[Any, Reading, frozenset[str]]:

@@ -20,6 +20,7 @@ from demo_output import Step, progress, show
 if TYPE_CHECKING:
     from tvm_pex.frontend.tflite_model import Model
     from tvm_pex.lowering.aot import CBuild
+    from tvm_pex.pools import Place
     from tvm_pex.verification.host_run import HostProgram, HostRun
     from tvm_pex.verification.stock_baseline import StockPlan
 
@@ -35,14 +36,17 @@ def cannot_run(error: Exception) -> NoReturn:
 
 @dataclass(frozen=True)
 class Program:
-    """A build, the arena that it runs in, and the memory that it takes together with the model's input and output."""
+    """A build, the arena that it runs in, and the memory that it takes together with the model's input and output.
+
+    Ports without a place lie outside the arena.
+    """
 
     name: str
     build: CBuild
     arena_bytes: int
     memory_bytes: int
-    input_offsets: Mapping[str, int]
-    output_offsets: Mapping[str, int]
+    input_places: Mapping[str, Place]
+    output_places: Mapping[str, Place]
 
 
 @dataclass(frozen=True)
@@ -121,7 +125,7 @@ def prepare(model: Model, step: Step) -> tuple[StockPlan, list[Program]]:
         step("compiling", None, None)
         made = compile_model(model, PlanOptions(overwrite_input=overwrite))
         arena = made.arena_bytes
-        programs.append(Program(name, made.build, arena, arena, made.input_offsets, made.output_offsets))
+        programs.append(Program(name, made.build, arena, arena, made.input_places, made.output_places))
     return stock, programs
 
 
@@ -134,9 +138,9 @@ def run(programs: list[Program], inputs: Mapping[str, Any], step: Step) -> list[
         return run_host(
             executable,
             part,
-            arena_bytes=program.arena_bytes,
-            input_offsets=program.input_offsets,
-            output_offsets=program.output_offsets,
+            pools={"arena": program.arena_bytes},
+            input_places=program.input_places,
+            output_places=program.output_places,
         )
 
     starts = range(0, len(next(iter(inputs.values()))), BATCH)

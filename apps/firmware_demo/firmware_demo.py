@@ -107,6 +107,7 @@ def prepare(pixels: Bytes, step: Step) -> tuple[dict[str, Any], dict[str, Any], 
     from tvm_pex.compiler import compile_model
     from tvm_pex.frontend.shifts import define_shifts
     from tvm_pex.frontend.tflite_model import load_model
+    from tvm_pex.lowering.aot import POOL
     from tvm_pex.microtvm.bare_metal.build import in_one_arena
     from tvm_pex.verification.stock_baseline import best_stock
     from tvm_pex.verification.verify import reference_outputs
@@ -118,8 +119,8 @@ def prepare(pixels: Bytes, step: Step) -> tuple[dict[str, Any], dict[str, Any], 
     made = compile_model(model)
     port = model.inputs[0]
     values = (pixels.astype(np.int16) + (port.zero_point or 0)).astype(port.dtype).reshape(-1, *port.shape)
-    ours = in_one_arena(made.build, made.arena_bytes, made.input_offsets, made.output_offsets)
-    inputs, stock = {port.name: values}, in_one_arena(plan.build, plan.workspace_bytes, {}, {})
+    ours = in_one_arena(made.build, made.pool_bytes, made.input_places, made.output_places)
+    inputs, stock = {port.name: values}, in_one_arena(plan.build, {POOL: plan.workspace_bytes}, {}, {})
     return inputs, reference_outputs(model, inputs), ours, stock
 
 

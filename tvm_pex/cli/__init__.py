@@ -1,7 +1,7 @@
 """The command ``tvm-pex``: one module for each of plan, compile, verify and run.
 
-Exit status: 0 done; 1 ``verify`` or ``run`` found a difference; 2 bad input or a missing tool; 3 nothing fits ``--ram``
-or the device; 4 the firmware did not come to its end. For 2, 3 and 4 one line on standard error says what is wrong.
+Exit status: 0 done; 1 ``verify`` or ``run`` found a difference; 2 bad input or a missing tool; 3 nothing fits
+``--ram``, ``--pool`` or the device; 4 the firmware did not end. For 2, 3 and 4 one line says what is wrong.
 TVM is imported when a command needs it, so that ``--help`` and ``--version`` do not.
 """
 

@@ -32,6 +32,7 @@ def plan(request: Request, plot: Path | None, pareto: bool) -> None:
       tvm-pex plan model.tflite
       tvm-pex plan --overwrite-input model.tflite
       tvm-pex plan --ram 64k model.tflite
+      tvm-pex plan --pool sram=64k --pool psram=8m@10 model.tflite
       tvm-pex plan --plot arena.svg model.tflite
       tvm-pex plan --pareto --json model.tflite | jq .pareto
       tvm-pex plan --json model.tflite | jq .arena_bytes
@@ -53,7 +54,9 @@ def plan(request: Request, plot: Path | None, pareto: bool) -> None:
         return
     from tvm_pex.report.arena_map import arena_map
 
-    tables.show_plan(compiled.report, arena_map(compiled.memory.problem, compiled.memory.plan))
+    tables.show_plan(
+        compiled.report, {used.pool.name: arena_map(used.problem, used.plan) for used in compiled.memory.pools}
+    )
 
 
 def _drawing(compiled: CompiledModel) -> str:
@@ -62,9 +65,11 @@ def _drawing(compiled: CompiledModel) -> str:
     from tvm_pex.scheduling.layers import layer_problem
 
     before, name = layer_problem(compiled.graph), compiled.report["model"]
+    pools = compiled.memory.pools
+    headings = ["tvm_pex"] if len(pools) == 1 else [f"tvm_pex, {used.pool.name}" for used in pools]
     panels = (
         Panel("Layer by layer", "steps: operators", before, plan_memory(before)),
-        Panel("tvm_pex", "steps: moments of the loops", compiled.memory.problem, compiled.memory.plan),
+        *(Panel(h, "steps: moments of the loops", used.problem, used.plan) for h, used in zip(headings, pools)),
     )
     front = [(point["arena_bytes"], point["instructions"]) for point in compiled.report.get("pareto", ())]
     return arena_svg(f"Arena of {name}", panels, front)

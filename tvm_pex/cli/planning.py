@@ -6,7 +6,7 @@ import functools
 import json
 import math
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,14 +18,21 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from tvm_pex.cli.errors import BadInput, NothingFits
 from tvm_pex.options import PlanOptions
+from tvm_pex.pools import MemoryPool
 
 if TYPE_CHECKING:
     from tvm_pex.compiler import CompiledModel
     from tvm_pex.frontend.tflite_model import Model
+    from tvm_pex.scheduling.search import OverBudget
 
 _CHOICES = ("rows", "pixels", "channels"), ("rows", "pixels"), ("rows", "channels"), ("rows",), ("channels",)
 AXES = {",".join(axes): axes for axes in _CHOICES}
 _UNITS = {"": 1, "k": 1024, "kib": 1024, "m": 1024**2, "mib": 1024**2}
+_COST_STEP = 4  # from one memory to the next
+_C_KEYWORDS = (
+    "auto break case char const continue default do double else enum extern float for goto if inline int long register "
+    "restrict return short signed sizeof static struct switch typedef union unsigned void volatile while"
+)
 
 Step = Callable[[str, "int | None", "int | None"], None]
 
@@ -59,6 +66,30 @@ def _factor(_context: click.Context, option: click.Parameter, factor: float) -> 
     return factor
 
 
+def parse_pools(texts: Sequence[str], option: str = "--pool") -> tuple[MemoryPool, ...]:
+    """Memory pools as NAME=BYTES[@COST]; raises BadInput for anything else, and for names that C cannot tell apart.
+
+    Without a COST an access costs 1 in the first pool, and ``_COST_STEP`` times that of the pool before in the others.
+    """
+    pools: list[MemoryPool] = []
+    for text in texts:
+        match = re.fullmatch(r"([A-Za-z_]\w*)=([^@]+)(?:@([0-9]+))?", text, re.ASCII)
+        if not match or match[1] in _C_KEYWORDS.split():
+            raise BadInput(
+                f"{option} {text}: give NAME=BYTES[@COST], the name a C identifier, as sram=64k or psram=8m@10"
+            )
+        if any(match[1].upper() == pool.name.upper() for pool in pools):  # macros are in capitals
+            raise BadInput(f"{option} {text}: there is a pool of that name already")
+        usual = _COST_STEP * max(pools[-1].cost, 1) if pools else 1
+        size = parse_bytes(match[2], f"{option} {match[1]}")
+        pools.append(MemoryPool(match[1], size, int(match[3]) if match[3] else usual))
+    return tuple(pools)
+
+
+def _pools(_context: click.Context, option: click.Parameter, texts: tuple[str, ...]) -> tuple[MemoryPool, ...]:
+    return parse_pools(texts, option.opts[0])
+
+
 def planning(command: Callable[..., None]) -> Callable[..., None]:
     """Gives ``command`` a Request as its first argument, made of the options that all commands share."""
 
@@ -71,9 +102,12 @@ def planning(command: Callable[..., None]) -> Callable[..., None]:
         quantized_io: bool,
         ram: int | None,
         max_overhead: float,
+        pools: tuple[MemoryPool, ...],
         **own: Any,
     ) -> None:
-        options = PlanOptions(AXES[axes], overwrite_input, quantized_io, ram, max_overhead)
+        if pools and ram is not None:
+            raise BadInput("--ram and --pool exclude each other: the size of each pool is its budget")
+        options = PlanOptions(AXES[axes], overwrite_input, quantized_io, ram, max_overhead, pools)
         command(Request(model, options, as_json), **own)
 
     for decorate in (
@@ -106,6 +140,15 @@ def planning(command: Callable[..., None]) -> Callable[..., None]:
             metavar="FACTOR",
             callback=_factor,
             help="Allow up to this many times the multiply-accumulates, as 1.2, where that saves memory.",
+        ),
+        click.option(
+            "--pool",
+            "pools",
+            metavar="NAME=BYTES[@COST]",
+            multiple=True,
+            callback=_pools,
+            help="A memory, as sram=64k; repeat it for others, as psram=8m@10: cold buffers go to the dearer ones. "
+            f"COST is in instructions an access.  [default: 1, then {_COST_STEP} times that of the pool before]",
         ),
         click.argument("model", type=click.Path(path_type=Path), metavar="MODEL.tflite"),
     ):
@@ -148,10 +191,16 @@ def compile_request(request: Request, step: Step) -> tuple[Model, CompiledModel]
     except AotError as error:
         raise BadInput(f"{path}: {error}") from None
     except OverBudget as error:
-        least, operators = error.least_bytes, " ".join(error.operators)
-        asked = request.options.ram
-        message = f"{path}: needs at least {least} bytes of RAM, not {asked}; most while {operators} run"
-        raise NothingFits(message) from None
+        raise NothingFits(f"{path}: {_shortage(request.options, error)}") from None
+
+
+def _shortage(options: PlanOptions, error: OverBudget) -> str:
+    needed = f"needs at least {error.least_bytes} bytes of RAM"
+    most = f"most while {' '.join(error.operators)} run"
+    if not options.pools:
+        return f"{needed}, not {options.ram}; {most}"
+    pools = " and ".join(f"{pool.name} of {pool.bytes} bytes" for pool in options.pools)
+    return f"{needed} in one piece, and does not fit in {pools}; {most}"
 
 
 def check_output(path: Path, option: str) -> None:

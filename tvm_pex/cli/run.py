@@ -73,6 +73,8 @@ def run(
     is what was in use, instructions are what was executed: the same numbers on any machine. With --per-operator an
     instruction counts for the operator to which the compiler's debug information assigns it.
 
+    All memory pools of --pool lie in the one RAM of the board.
+
     An input is a .npy file (.npz for several inputs, by name), with integers as the model takes them or with numbers
     that are quantised as the model says; a picture, which is resized, black being the least value that the input can
     hold and white the largest (0 and 1 for floats); or a .wav of 16-bit samples for a model that takes samples.
@@ -121,7 +123,7 @@ def _measured(
     from tvm_pex.verification.firmware import run_firmware
     from tvm_pex.verification.host_run import HostError
 
-    network = in_one_arena(compiled.build, compiled.arena_bytes, compiled.input_offsets, compiled.output_offsets)
+    network = in_one_arena(compiled.build, compiled.pool_bytes, compiled.input_places, compiled.output_places)
     try:
         task = _task(model, compiled, choices, step)
         step(f"running on {choices.board.name}", None, None)
@@ -158,6 +160,7 @@ def _stock(model: Model, task: Task, step: Step) -> dict[str, Any]:
     """Stock TVM's best plan, in the form of our own, or why it does not run."""
     from tvm_pex._tvm import tvm
     from tvm_pex.frontend.shifts import define_shifts
+    from tvm_pex.lowering.aot import POOL
     from tvm_pex.microtvm.bare_metal.build import TooSmallError, in_one_arena
     from tvm_pex.microtvm.qemu import EmulationError
     from tvm_pex.verification.firmware import run_firmware
@@ -165,7 +168,7 @@ def _stock(model: Model, task: Task, step: Step) -> dict[str, Any]:
 
     module = tvm.IRModule.from_expr(define_shifts(model.mod["main"])[0])
     plan = best_stock(module, lambda done, of: step("building with stock TVM", done, of))
-    network = in_one_arena(plan.build, plan.workspace_bytes, {}, {})
+    network = in_one_arena(plan.build, {POOL: plan.workspace_bytes}, {}, {})
     step(f"running stock TVM on {task.board.name}", None, None)
     about = {"target": plan.target, "alter_op_layout": plan.alter_op_layout, "planner": plan.planner}
     try:

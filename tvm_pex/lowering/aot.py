@@ -2,6 +2,7 @@
 
 The entry point of the result is ``tvmgen_default_run(inputs, outputs, workspace_pools)``; ``workspace_pools->arena``
 points to at least ``workspace_bytes`` bytes, aligned to ``ARENA_ALIGNMENT``. Constants stay in read-only data.
+With several memory pools the struct has a member of each one's name instead of ``arena``.
 """
 
 from __future__ import annotations
@@ -16,10 +17,11 @@ from typing import Any
 import numpy as np
 
 from tvm_pex._tvm import relay, tvm
+from tvm_pex.pools import ARENA
 
 STOCK_PLANNERS = ("greedy_by_size", "greedy_by_conflicts", "hill_climb")
 ARENA_ALIGNMENT = 16
-POOL = "arena"
+POOL = ARENA.name
 MODULE = "default"
 SOURCES = "codegen/host/src"
 HEADERS = "codegen/host/include"
@@ -64,7 +66,8 @@ class CBuild:
     ``files`` maps a path inside the archive (below ``codegen/host/src``, ``codegen/host/include`` or
     ``runtime/include``) to its text. ``workspace_bytes`` is how far up the code uses the arena; a planner may have left
     room in it for model input and output. ``constant_bytes`` is what the code keeps in read-only data. ``inputs`` and
-    ``outputs`` are in the order of the C structs.
+    ``outputs`` are in the order of the C structs, and so are the names in ``pools``: none when the whole model needs no
+    workspace and the entry point has no third parameter.
     """
 
     files: Mapping[str, str]
@@ -72,11 +75,7 @@ class CBuild:
     constant_bytes: int
     inputs: tuple[CPort, ...]
     outputs: tuple[CPort, ...]
-
-    @property
-    def has_arena(self) -> bool:
-        """False when the whole model needs no workspace: the entry point then has no third parameter."""
-        return self.workspace_bytes > 0
+    pools: tuple[str, ...]
 
     def write(self, folder: Path) -> None:
         """Write all files below ``folder``, which is made when missing."""
@@ -91,6 +90,7 @@ def build_c(
     *,
     target: str = "c",
     planner: str = "hill_climb",
+    pools: Sequence[str] = (POOL,),
     instruments: Sequence[Any] = (),
     disabled_pass: Sequence[str] = (),
     config: Mapping[str, Any] | None = None,
@@ -98,6 +98,7 @@ def build_c(
     """Build a Relay module (parameters bound) for ``target``, which is TVM's ``c`` with options.
 
     ``planner`` is one of ``STOCK_PLANNERS`` or the name of a registered function ``tir.usmp.algo.<planner>``.
+    ``pools`` are the names of the memories among which it chooses; TVM's own planners take the first.
     ``instruments`` see every pass run; ``config`` adds to the PassContext's. Raises ValueError for an unknown planner,
     AotError for code that would ask for memory at run time, and whatever TVM raises.
     """
@@ -113,7 +114,7 @@ def build_c(
             executor=relay.backend.Executor("aot", {"unpacked-api": True, "interface-api": "c"}),
             runtime=relay.backend.Runtime("crt"),
             workspace_memory_pools=tvm.ir.memory_pools.WorkspaceMemoryPools(
-                [tvm.ir.memory_pools.WorkspacePoolInfo(POOL, [host])]
+                [tvm.ir.memory_pools.WorkspacePoolInfo(pool, [host]) for pool in pools]
             ),
             mod_name=MODULE,
         )
@@ -121,12 +122,15 @@ def build_c(
     _check_no_allocation(sources)
     meta = built.executor_codegen_metadata
     inputs, outputs = _ports(mod["main"], meta)
-    workspace = sum(int(pool.allocated_size) for _, pool in meta.pool_inputs.items())
+    sizes = {str(pool.pool_info.pool_name): int(pool.allocated_size) for _, pool in meta.pool_inputs.items()}
+    members = tuple(pools) if sizes else ()
     files = {f"{SOURCES}/{MODULE}_lib{index}.c": _clean(text) for index, text in enumerate(sources)}
-    files[f"{HEADERS}/tvmgen_{MODULE}.h"] = _interface_header(meta, workspace, inputs, outputs)
+    files[f"{HEADERS}/tvmgen_{MODULE}.h"] = _interface_header(
+        meta, {pool: sizes.get(pool, 0) for pool in members}, inputs, outputs
+    )
     for path in sorted(_RUNTIME.rglob("*.h")):
         files[f"{RUNTIME_HEADERS}/{path.relative_to(_RUNTIME).as_posix()}"] = path.read_text()
-    return CBuild(files, workspace, _constant_bytes(sources), inputs, outputs)
+    return CBuild(files, sum(sizes.values()), _constant_bytes(sources), inputs, outputs, members)
 
 
 def _with_c_names(mod: Any) -> Any:
@@ -166,19 +170,22 @@ def _ports(main: Any, meta: Any) -> tuple[tuple[CPort, ...], tuple[CPort, ...]]:
     return inputs, outputs
 
 
-def _interface_header(meta: Any, workspace: int, inputs: Sequence[CPort], outputs: Sequence[CPort]) -> str:
+def _interface_header(meta: Any, pools: Mapping[str, int], inputs: Sequence[CPort], outputs: Sequence[CPort]) -> str:
+    """The header with a member for each of ``pools``, name to bytes: also for those that this code leaves empty."""
+
     def sizes(ports: Sequence[CPort]) -> dict[str, Any]:
         return {port.identifier: tvm.tir.IntImm("int32", port.bytes) for port in ports}
 
+    allocated = tvm.ir.memory_pools.AllocatedPoolInfo
     create = tvm.get_global_func("runtime.InterfaceCCreate")
     header = create(
         MODULE,
         [port.identifier for port in inputs],
         [port.identifier for port in outputs],
-        [pool for _, pool in meta.pool_inputs.items()],
+        [allocated(tvm.ir.memory_pools.WorkspacePoolInfo(name, []), size) for name, size in pools.items()],
         meta.io_pool_allocations,
         meta.devices,
-        workspace,
+        sum(pools.values()),
         sizes(inputs),
         sizes(outputs),
     )

@@ -3,12 +3,14 @@
 TVM's hook tells sizes and conflicts alone. Used by itself, ``pex`` plans those, and is never above TVM's own planners.
 With a ``ModelMemory`` among the PassContext's instruments it also sees the program before it is planned: the order of
 the calls, the model's inputs and outputs, and inside each region which rows are alive when. Then everything that
-inference touches, stock operators' scratch and the model's inputs and outputs included, gets its place in one arena.
+inference touches, stock operators' scratch and the model's inputs and outputs included, gets its place in one arena,
+or in one of several memory pools.
 """
 
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -18,7 +20,9 @@ import numpy as np
 from tvm_pex._tvm import tvm
 from tvm_pex.graph import Graph, graph_from_json
 from tvm_pex.lowering.aot import STOCK_PLANNERS
-from tvm_pex.memory_planner import Buffer, Plan, Problem, plan_memory
+from tvm_pex.memory_planner import Buffer, Problem, plan_memory
+from tvm_pex.pools import ARENA, MemoryPool, Place, PoolPlan, plan_pools
+from tvm_pex.scheduling.accesses import schedule_accesses
 from tvm_pex.scheduling.lifetimes import Front, Track, as_input, as_output, joined, problem_of, region_tracks, steps
 from tvm_pex.scheduling.schedule import Schedule, schedule_from_json
 from tvm_pex.tir_schedule import REGION_ATTRIBUTE, buffer_name
@@ -48,26 +52,40 @@ class ModelPlan:
     """Where everything lies.
 
     ``inputs`` and ``outputs`` name the buffers of the model's own, in order; None where the program does not touch one.
-    ``names`` maps a buffer's name in ``problem`` to the allocation's name in TVM.
+    ``names`` maps a buffer's name in ``problem`` to the allocation's name in TVM. ``accesses`` counts, by the name in
+    ``problem``, elements that regions read and write in one inference; what stock operators touch counts a byte as one.
     """
 
     problem: Problem
-    plan: Plan
+    pools: tuple[PoolPlan, ...]
     inputs: tuple[str | None, ...]
     outputs: tuple[str | None, ...]
     names: Mapping[str, str]
     spans: tuple[Span, ...]
+    accesses: Mapping[str, int]
+
+    @property
+    def peak(self) -> int:
+        """Bytes of all pools together."""
+        return sum(used.plan.peak for used in self.pools)
+
+    @property
+    def places(self) -> dict[str, Place]:
+        """Where each buffer lies."""
+        return {name: Place(used.pool.name, at) for used in self.pools for name, at in used.plan.offsets.items()}
 
 
 @tvm.instrument.pass_instrument
 class ModelMemory:
     """Sees the module before it is planned; afterwards ``plan`` says where everything lies.
 
-    Inputs keep their bytes until the last of them has been read, unless ``overwrite_input``.
+    Inputs keep their bytes until the last of them has been read, unless ``overwrite_input``. The build ends in
+    PoolsTooSmall if no plan fits ``pools``.
     """
 
-    def __init__(self, overwrite_input: bool = False) -> None:
+    def __init__(self, overwrite_input: bool = False, pools: Sequence[MemoryPool] = (ARENA,)) -> None:
         self.overwrite_input = overwrite_input
+        self.pools = tuple(pools)
         self.plan: ModelPlan | None = None
 
     def enter_pass_ctx(self) -> None:
@@ -81,13 +99,13 @@ class ModelMemory:
     def run_after_pass(self, mod: Any, info: Any) -> None:
         """Called by TVM after each pass."""
         if str(info.name) == _AFTER:
-            self.plan = _plan_model(_Program(mod), self.overwrite_input)
+            self.plan = _plan_model(_Program(mod), self.overwrite_input, self.pools)
 
-    def offsets(self) -> dict[str, int]:
-        """Offset of each allocation by TVM's name. Call it once the module has been seen."""
+    def places(self) -> dict[str, Place]:
+        """Place of each allocation by TVM's name. Call it once the module has been seen."""
         assert self.plan is not None
         names = self.plan.names
-        return {names[name]: at for name, at in self.plan.plan.offsets.items() if name in names}
+        return {names[name]: at for name, at in self.plan.places.items() if name in names}
 
 
 # The hook is a global function that gets sizes alone: whose build it plans it can only find here.
@@ -103,29 +121,30 @@ def place(buffers: Any, pressure: Any) -> dict[Any, Any]:
         if isinstance(info.pool_candidates[0], tvm.ir.memory_pools.ConstantPoolInfo):
             continue
         arena.append(info)
-    offsets = _ACTIVE[-1].offsets() if _ACTIVE else _plan_conflicts(arena, pressure)
+    places = _ACTIVE[-1].places() if _ACTIVE else _plan_conflicts(arena, pressure)
     for info in arena:
-        placed[info] = _allocation(info, offsets[str(info.name_hint)])
+        placed[info] = _allocation(info, places[str(info.name_hint)])
     at: dict[str, int] = {}
     for info in buffers:
         if info not in placed:
             pool = str(info.pool_candidates[0].pool_name)
             start = _aligned(at.get(pool, 0), int(info.alignment))
-            placed[info] = _allocation(info, start)
+            placed[info] = _allocation(info, Place(pool, start))
             at[pool] = start + int(info.size_bytes)
     return placed
 
 
-def _allocation(info: Any, offset: int) -> Any:
-    return tvm.tir.usmp.utils.PoolAllocation(info.pool_candidates[0], offset)
+def _allocation(info: Any, at: Place) -> Any:
+    pool = next(pool for pool in info.pool_candidates if str(pool.pool_name) == at.pool)
+    return tvm.tir.usmp.utils.PoolAllocation(pool, at.offset)
 
 
 def _aligned(offset: int, alignment: int) -> int:
     return -(-offset // alignment) * alignment
 
 
-def _plan_conflicts(infos: Sequence[Any], pressure: Any) -> dict[str, int]:
-    """A plan from conflicts alone: ours, or TVM's where that is lower."""
+def _plan_conflicts(infos: Sequence[Any], pressure: Any) -> dict[str, Place]:
+    """A plan in the first pool from conflicts alone: ours, or TVM's where that is lower."""
     buffers = tuple(Buffer(str(i.name_hint), int(i.size_bytes), 0, 0, int(i.alignment)) for i in infos)
     conflicts = frozenset((str(i.name_hint), str(other.name_hint)) for i in infos for other in i.conflicts)
     known = {b.name for b in buffers}
@@ -138,7 +157,8 @@ def _plan_conflicts(infos: Sequence[Any], pressure: Any) -> dict[str, int]:
         peak = max((offsets[b.name] + b.bytes for b in buffers), default=0)
         if peak < best[1]:
             best = offsets, peak
-    return best[0]
+    pool = str(infos[0].pool_candidates[0].pool_name) if infos else ""
+    return {name: Place(pool, at) for name, at in best[0].items()}
 
 
 @dataclass(frozen=True)
@@ -216,6 +236,8 @@ class _Walk:
         self.program = program
         self.now = 0
         self.uses: dict[Any, list[Track]] = {}
+        self.touched: Counter[Any] = Counter()  # accesses by the caller's variable
+        self.accesses: Counter[str] = Counter()  # and by the buffer's name
         self.inner: list[Track] = []
         self.scratch: dict[str, Track] = {}
         self.names: dict[str, str] = {}
@@ -227,13 +249,14 @@ class _Walk:
     def _region(self, call: _Call) -> None:
         assert call.region is not None
         graph, schedule = call.region
-        tracks = region_tracks(graph, schedule, self.now)
+        tracks, accesses = region_tracks(graph, schedule, self.now), schedule_accesses(graph, schedule)
         borders = [*graph.inputs, *([None] * len(graph.constants)), *graph.outputs]
         for name, argument in zip(borders, call.arguments):
             if name in graph.outputs:
                 self.written.add(argument)
             if name is not None:
                 self.uses.setdefault(argument, []).append(tracks.pop(name))
+                self.touched[argument] += accesses[name]
         allocated = {
             str(variable.name): (name, size) for variable, name, size in self.program.allocations(call.function)
         }
@@ -242,6 +265,7 @@ class _Walk:
             if size != track.buffer.bytes:
                 raise RuntimeError(f"TVM merged {name} with another buffer; set tir.disable_storage_rewrite")
             self.names[track.buffer.name] = name
+            self.accesses[track.buffer.name] = accesses[track.buffer.name]
             self.inner.append(track)
         for segment in schedule.segments:
             length = steps(Schedule((segment,)))
@@ -263,8 +287,10 @@ class _Walk:
             whole = Buffer("", size, self.now, self.now, _SCRATCH_ALIGNMENT)
             use = Track(whole, None, () if buffer.data in written else (dead,))
             self.uses.setdefault(argument, []).append(use)
+            self.touched[argument] += size
         for _, name, size in self.program.allocations(call.function):
             self.names[name] = name
+            self.accesses[name] += size
             # Calls that are alike call one function, whose scratch has one place for all of them.
             since = self.scratch[name].buffer.first if name in self.scratch else self.now
             self.scratch[name] = Track(Buffer(name, size, since, self.now, _SCRATCH_ALIGNMENT))
@@ -277,7 +303,7 @@ def _written(function: Any) -> set[Any]:
     return {store.buffer.data for store in _collect(function.body, tvm.tir.BufferStore)}
 
 
-def _plan_model(program: _Program, overwrite_input: bool) -> ModelPlan:
+def _plan_model(program: _Program, overwrite_input: bool, pools: Sequence[MemoryPool]) -> ModelPlan:
     walk = _Walk(program)
     tracks = [*walk.inner, *walk.scratch.values()]
     inputs: list[str | None] = []
@@ -289,16 +315,18 @@ def _plan_model(program: _Program, overwrite_input: bool) -> ModelPlan:
         ports.append(name if uses else None)
         if uses:
             whole = joined(name, uses)
+            walk.accesses[name] = walk.touched[variable]
             is_output = variable in walk.written
             tracks.append(as_output(whole, walk.now - 1) if is_output else as_input(whole, overwrite_input))
     for variable, uses in walk.uses.items():
         if variable in program.names:
             name = program.names[variable][0]
             walk.names[name] = name
+            walk.accesses[name] = walk.touched[variable]
             tracks.append(joined(name, uses))
     problem = problem_of([_whole_bytes(track, program) for track in tracks])
-    plan = plan_memory(problem)
-    return ModelPlan(problem, plan, tuple(inputs), tuple(outputs), walk.names, tuple(walk.spans))
+    placed = plan_pools(problem, walk.accesses, pools)
+    return ModelPlan(problem, placed, tuple(inputs), tuple(outputs), walk.names, tuple(walk.spans), walk.accesses)
 
 
 def _whole_bytes(track: Track, program: _Program) -> Track:

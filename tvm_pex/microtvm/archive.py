@@ -21,6 +21,7 @@ from tvm_pex.compiler import CompiledModel
 from tvm_pex.files import write_whole
 from tvm_pex.frontend.tflite_model import Model, Port
 from tvm_pex.lowering.aot import ARENA_ALIGNMENT, HEADERS, MODULE, CPort
+from tvm_pex.pools import Place
 
 FORMAT_VERSION = 7
 _ARENA_HEADER = Path(__file__).with_name("arena.h.in")
@@ -55,8 +56,8 @@ def archive(model: Model, compiled: CompiledModel) -> bytes:
 def metadata(model: Model, compiled: CompiledModel) -> dict[str, Any]:
     """Model Library Format's keys, and under ``arena`` where every buffer lies. Sizes and offsets are in bytes."""
     build = compiled.build
-    inputs = _ports(build.inputs, model.inputs, compiled.input_offsets)
-    outputs = _ports(build.outputs, model.outputs, compiled.output_offsets)
+    inputs = _ports(build.inputs, model.inputs, compiled.input_places)
+    outputs = _ports(build.outputs, model.outputs, compiled.output_places)
     memory = {
         "device": _CPU,
         "workspace_size_bytes": compiled.arena_bytes,
@@ -68,6 +69,7 @@ def metadata(model: Model, compiled: CompiledModel) -> dict[str, Any]:
     arena = {
         "bytes": compiled.arena_bytes,
         "alignment": ARENA_ALIGNMENT,
+        "pools": compiled.report["pools"],
         "inputs": inputs,
         "outputs": outputs,
         "buffers": compiled.report["buffers"],
@@ -85,16 +87,17 @@ def metadata(model: Model, compiled: CompiledModel) -> dict[str, Any]:
 
 
 def arena_header(compiled: CompiledModel) -> str:
-    """Macros for the arena's size, and for each input and output its place in it and what its integers stand for."""
-    sizes = {"ARENA_BYTES": compiled.arena_bytes, "ARENA_ALIGNMENT": ARENA_ALIGNMENT}
+    """Macros for each pool's size, and for each input and output its place and what its integers stand for."""
+    sizes = {f"{pool.name.upper()}_BYTES": pool.peak_bytes for pool in compiled.pools}
     places = {
-        f"{port.identifier.upper()}_OFFSET": offsets[port.name]
-        for ports, offsets in (
-            (compiled.build.inputs, compiled.input_offsets),
-            (compiled.build.outputs, compiled.output_offsets),
+        f"{port.identifier.upper()}_{key}": value
+        for ports, known in (
+            (compiled.build.inputs, compiled.input_places),
+            (compiled.build.outputs, compiled.output_places),
         )
         for port in ports
-        if port.name in offsets
+        if port.name in known
+        for key, value in (("POOL", known[port.name].pool), ("OFFSET", known[port.name].offset))
     }
     prefix = f"#define TVMGEN_{MODULE.upper()}_"
     encodings = {
@@ -106,8 +109,11 @@ def arena_header(compiled: CompiledModel) -> str:
         )
         for key, text in _encoding(origin).items()
     }
-    lines = [f"{prefix}{name} {value}" for name, value in (sizes | places | encodings).items()]
-    return Template(_ARENA_HEADER.read_text()).substitute(definitions="\n".join(lines))
+    macros = sizes | {"ARENA_ALIGNMENT": ARENA_ALIGNMENT} | places | encodings
+    return Template(_ARENA_HEADER.read_text()).substitute(
+        definitions="\n".join(f"{prefix}{name} {value}" for name, value in macros.items()),
+        pools=", ".join(pool.name for pool in compiled.pools),
+    )
 
 
 def _encoding(port: Port) -> dict[str, str]:
@@ -117,7 +123,7 @@ def _encoding(port: Port) -> dict[str, str]:
     return {"SCALE": f"{np.float32(port.scale)!s}f", "ZERO_POINT": zero}
 
 
-def _ports(ports: Sequence[CPort], known: Sequence[Port], offsets: Mapping[str, int]) -> list[dict[str, Any]]:
+def _ports(ports: Sequence[CPort], known: Sequence[Port], places: Mapping[str, Place]) -> list[dict[str, Any]]:
     return [
         {
             "name": port.name,
@@ -127,7 +133,8 @@ def _ports(ports: Sequence[CPort], known: Sequence[Port], offsets: Mapping[str, 
             "size": port.bytes,
             "scale": origin.scale,
             "zero_point": origin.zero_point,
-            "offset": offsets.get(port.name),
+            "pool": places[port.name].pool if port.name in places else None,
+            "offset": places[port.name].offset if port.name in places else None,
         }
         for port, origin in zip(ports, known, strict=True)
     ]

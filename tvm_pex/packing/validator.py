@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from itertools import combinations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:  # types only: a validator that ran the planner's code could share its mistakes
     from tvm_pex.memory_planner import Buffer, Plan, Problem
+    from tvm_pex.pools import PoolPlan
 
 
 def fault_of(problem: Problem, plan: Plan) -> str | None:
@@ -28,6 +31,28 @@ def fault_of(problem: Problem, plan: Plan) -> str | None:
             if difference < _distance(problem, a, b) and -difference < _distance(problem, b, a):
                 return f"{a.name} at {plan.offsets[a.name]} and {b.name} at {plan.offsets[b.name]} are too close"
     return _fault_of_claims(problem, plan)
+
+
+def fault_of_pools(problem: Problem, accesses: Mapping[str, int], pools: Sequence[PoolPlan]) -> str | None:
+    """As ``fault_of``, for a problem whose buffers lie in several pools; each pool must hold its plan."""
+    placed = [name for pool in pools for name in pool.plan.offsets]
+    if sorted(placed) != sorted(b.name for b in problem.buffers):
+        return f"the pools hold {sorted(placed)}: not each buffer once"
+    for use in pools:
+        name, inside = use.pool.name, set(use.plan.offsets)
+        part = replace(
+            problem,
+            buffers=tuple(b for b in problem.buffers if b.name in inside),
+            fixed={one: at for one, at in problem.fixed.items() if one in inside},
+        )
+        fault = fault_of(part, use.plan)
+        if fault:
+            return f"{name}: {fault}"
+        if use.pool.bytes is not None and use.plan.peak > use.pool.bytes:
+            return f"{name}: the peak {use.plan.peak} is above its size {use.pool.bytes}"
+        if use.accesses != sum(accesses[one] for one in inside):
+            return f"{name}: its buffers do not have {use.accesses} accesses"
+    return None
 
 
 def _fault_of_claims(problem: Problem, plan: Plan) -> str | None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,10 +17,11 @@ if TYPE_CHECKING:
 _WIDTH = 100  # of output that goes to a file or a pipe
 
 
-def show_plan(report: dict[str, Any], arena_map: str) -> None:
-    """``report`` has the keys of ``tvm-pex plan --json``; ``arena_map`` is printed as it is."""
+def show_plan(report: dict[str, Any], maps: Mapping[str, str]) -> None:
+    """``report`` has the keys of ``tvm-pex plan --json``; ``maps``, by name of the pool, are printed as they are."""
     out = console()
     out.print(_memory(report))
+    _show_pools(out, report["pools"])
     segments = Table("segment", "axes", title="What runs together", title_justify="left")
     segments.add_column("peak, bytes", justify="right")
     for segment in report["segments"]:
@@ -43,8 +46,9 @@ def show_plan(report: dict[str, Any], arena_map: str) -> None:
         for point in report["pareto"]:
             front.add_row(f"{point['arena_bytes']:,}", f"{point['instructions']:,}")
         out.print(front)
-    out.print("Arena map: bytes downwards, time to the right")
-    out.print(arena_map, soft_wrap=True)
+    for name, arena_map in maps.items():
+        out.print(f"{'Arena map' if len(maps) == 1 else f'Map of {name}'}: bytes downwards, time to the right")
+        out.print(arena_map, soft_wrap=True)
 
 
 def show_archive(path: Path, report: dict[str, Any], build: CBuild) -> None:
@@ -53,6 +57,7 @@ def show_archive(path: Path, report: dict[str, Any], build: CBuild) -> None:
     table = _memory(report)
     table.add_row("constants (read-only)", f"{build.constant_bytes:,}")
     out.print(table)
+    _show_pools(out, report["pools"])
     out.print(f"wrote {path}", soft_wrap=True)
 
 
@@ -71,8 +76,21 @@ def show_verification(name: str, result: Verification) -> None:
     ):
         table.add_row(label, value)
     out.print(table)
+    _show_pools(out, [dataclasses.asdict(pool) for pool in result.pools])
     for fault in result.guard_faults[:10]:
         out.print(f"written outside: {fault}")
+
+
+def _show_pools(out: Console, pools: Sequence[dict[str, Any]]) -> None:
+    """A row for each pool; nothing for the arena alone."""
+    if any(pool["bytes"] is not None for pool in pools):
+        table = Table("pool", title="Memory pools", title_justify="left")
+        for heading in ("bytes", "used", "cost of an access", "accesses"):
+            table.add_column(heading, justify="right")
+        for pool in pools:
+            numbers = (f"{pool[key]:,}" for key in ("bytes", "peak_bytes", "cost", "accesses"))
+            table.add_row(pool["name"], *numbers)
+        out.print(table)
 
 
 def _memory(report: dict[str, Any]) -> Table:

@@ -95,7 +95,7 @@ class Segment:
         if self.strips == 1:
             return math.prod(stage.domain)
         columns = Columns(*stage.origin, stage.domain[1])
-        return stage.domain[0] * sum(columns.inside(strip, width) for strip in range(self.strips))
+        return stage.domain[0] * sum(len(columns.within(strip, width)) for strip in range(self.strips))
 
     def __str__(self) -> str:
         loops = [f"channels/{self.tile}"] if self.tile else []

@@ -29,10 +29,10 @@ class Columns:
     first: int
     count: int
 
-    def inside(self, strip: int, width: int) -> int:
-        """How many of them a tensor of ``width`` has."""
+    def within(self, strip: int, width: int) -> range:
+        """Those that a tensor of ``width`` has."""
         start = self.step * strip + self.first
-        return max(0, min(start + self.count, width) - max(start, 0))
+        return range(max(start, 0), max(start, 0, min(start + self.count, width)))
 
 
 @dataclass(frozen=True)

@@ -22,7 +22,8 @@ from tvm_pex._tvm import relay, tvm
 from tvm_pex.frontend.shifts import define_shifts
 from tvm_pex.frontend.tflite_model import Model, Port
 from tvm_pex.frontend.values import op_name
-from tvm_pex.lowering.aot import CBuild, build_c
+from tvm_pex.lowering.aot import POOL, CBuild, build_c
+from tvm_pex.pools import Place, PoolUse
 from tvm_pex.port_files import Array
 from tvm_pex.verification.host_run.run import HostRun, compile_host, run_host
 
@@ -30,16 +31,18 @@ TOLERANCE = 1e-5
 
 
 class Compiled(Protocol):
-    """What verify needs of a compiled model: its C and where everything lies in the arena (bytes)."""
+    """What verify needs of a compiled model: its C, its memory pools and where the ports lie in them."""
 
     @property
     def build(self) -> CBuild: ...
     @property
     def arena_bytes(self) -> int: ...
     @property
-    def input_offsets(self) -> Mapping[str, int]: ...
+    def pools(self) -> tuple[PoolUse, ...]: ...
     @property
-    def output_offsets(self) -> Mapping[str, int]: ...
+    def input_places(self) -> Mapping[str, Place]: ...
+    @property
+    def output_places(self) -> Mapping[str, Place]: ...
 
 
 @dataclass(frozen=True)
@@ -48,7 +51,8 @@ class Verification:
 
     ``tolerance`` is what float outputs were allowed, None if no output differed in any byte or none is a float.
 
-    ``guard_intact``: nothing outside the arena and the ports' own buffers was written; ``guard_faults`` says where.
+    ``arena_bytes`` are those of all ``pools`` together, each of which had exactly its ``peak_bytes``.
+    ``guard_intact``: nothing outside the pools and the ports' own buffers was written; ``guard_faults`` says where.
     ``undefined_shift_channels``: channels whose requantise stock TVM writes with a shift that C does not define. The
     reference runs with a definition of these: their mathematical result.
     """
@@ -56,6 +60,7 @@ class Verification:
     exact: bool
     inputs: int
     arena_bytes: int
+    pools: tuple[PoolUse, ...]
     guard_intact: bool
     max_abs_diff: float
     undefined_shift_channels: int
@@ -76,9 +81,10 @@ def verify(
     """
     reference, undefined = reference_build(model)
     samples = sample_inputs(model, inputs, seed)
-    expected = _run(reference, samples, reference.workspace_bytes, {}, {}, sanitize=False)
-    offsets = compiled.input_offsets, compiled.output_offsets
-    actual = _run(compiled.build, samples, compiled.arena_bytes, *offsets, sanitize=sanitize)
+    expected = _run(reference, samples, {POOL: reference.workspace_bytes}, {}, {}, sanitize=False)
+    pools = {pool.name: pool.peak_bytes for pool in compiled.pools}
+    places = compiled.input_places, compiled.output_places
+    actual = _run(compiled.build, samples, pools, *places, sanitize=sanitize)
     pairs = [
         (expected.outputs[one.name], actual.outputs[other.name])
         for one, other in zip(reference.outputs, compiled.build.outputs, strict=True)
@@ -87,6 +93,7 @@ def verify(
         exact=all(same(one, other) for one, other in pairs),
         inputs=inputs,
         arena_bytes=compiled.arena_bytes,
+        pools=compiled.pools,
         guard_intact=actual.guard_intact,
         max_abs_diff=max(_largest_difference(one, other) for one, other in pairs),
         undefined_shift_channels=undefined,
@@ -104,7 +111,7 @@ def reference_build(model: Model) -> tuple[CBuild, int]:
 def reference_outputs(model: Model, inputs: Mapping[str, Array]) -> dict[str, Array]:
     """What stock TVM's program answers on the host. Raises HostError."""
     build, _ = reference_build(model)
-    return dict(_run(build, inputs, build.workspace_bytes, {}, {}, sanitize=False).outputs)
+    return dict(_run(build, inputs, {POOL: build.workspace_bytes}, {}, {}, sanitize=False).outputs)
 
 
 def sample_inputs(model: Model, count: int, seed: int) -> dict[str, Array]:
@@ -161,21 +168,15 @@ def _integer_range(dtype: np.dtype[Any]) -> tuple[int, int]:
 def _run(
     build: CBuild,
     samples: Mapping[str, Array],
-    arena_bytes: int,
-    input_offsets: Mapping[str, int],
-    output_offsets: Mapping[str, int],
+    pools: Mapping[str, int],
+    input_places: Mapping[str, Place],
+    output_places: Mapping[str, Place],
     *,
     sanitize: bool,
 ) -> HostRun:
     with tempfile.TemporaryDirectory(prefix="tvm_pex_") as folder:
         program = compile_host(build, Path(folder), sanitize=sanitize)
-        return run_host(
-            program,
-            samples,
-            arena_bytes=arena_bytes,
-            input_offsets=input_offsets,
-            output_offsets=output_offsets,
-        )
+        return run_host(program, samples, pools=pools, input_places=input_places, output_places=output_places)
 
 
 def differs_as_float(expected: Array, actual: Array) -> bool:

@@ -11,9 +11,10 @@ from string import Template
 
 import numpy as np
 
-from tvm_pex.lowering.aot import HEADERS, RUNTIME_HEADERS, SOURCES, CBuild, CPort
+from tvm_pex.lowering.aot import ARENA_ALIGNMENT, HEADERS, RUNTIME_HEADERS, SOURCES, CBuild, CPort
 from tvm_pex.microtvm.boards import Board, Memory
 from tvm_pex.microtvm.tools import CROSS_COMPILER
+from tvm_pex.pools import Place
 
 # Fused multiply-adds would give other floats than the host's.
 FLAGS = (
@@ -49,25 +50,33 @@ class TooSmallError(FirmwareError):
 
 @dataclass(frozen=True)
 class Network:
-    """A network's C and where its ports lie: all of them in one arena of ``arena_bytes``."""
+    """A network's C, and where its ports and its pools lie: all of them in one arena of ``arena_bytes``."""
 
     build: CBuild
     arena_bytes: int
+    pool_offsets: Mapping[str, int]
     input_offsets: Mapping[str, int]
     output_offsets: Mapping[str, int]
 
 
 def in_one_arena(
-    build: CBuild, arena_bytes: int, input_offsets: Mapping[str, int], output_offsets: Mapping[str, int]
+    build: CBuild, pools: Mapping[str, int], input_places: Mapping[str, Place], output_places: Mapping[str, Place]
 ) -> Network:
-    """Ports that have no place in the arena get one after its end; the arena grows by them."""
-    places: list[dict[str, int]] = [dict(input_offsets), dict(output_offsets)]
-    for known, ports in zip(places, (build.inputs, build.outputs)):
+    """One arena of ``pools`` (bytes by name) side by side. Ports that have no place in them get one after their end."""
+    bases: dict[str, int] = {}
+    end = 0
+    for name, size in pools.items():
+        bases[name] = _aligned(end, ARENA_ALIGNMENT)
+        end = bases[name] + size
+    offsets: list[dict[str, int]] = []
+    for places, ports in zip((input_places, output_places), (build.inputs, build.outputs)):
+        known = {name: bases[place.pool] + place.offset for name, place in places.items()}
         for port in ports:
             if port.name not in known:
-                known[port.name] = _aligned(arena_bytes, np.dtype(port.dtype).itemsize)
-                arena_bytes = known[port.name] + port.bytes
-    return Network(build, arena_bytes, *places)
+                known[port.name] = _aligned(end, np.dtype(port.dtype).itemsize)
+                end = known[port.name] + port.bytes
+        offsets.append(known)
+    return Network(build, end, bases, *offsets)
 
 
 def _aligned(offset: int, alignment: int) -> int:
@@ -134,7 +143,8 @@ def _header(network: Network) -> str:
     build = network.build
     values = {
         "arena_bytes": str(max(network.arena_bytes, 1)),
-        "has_workspace": str(int(build.has_arena)),
+        "has_workspace": str(int(bool(build.pools))),
+        "pools": ", ".join(f"arena + {network.pool_offsets[name]}" for name in build.pools),
         "inputs": _table(build.inputs, network.input_offsets),
         "outputs": _table(build.outputs, network.output_offsets),
         "input_pointers": _pointers(build.inputs, network.input_offsets),

@@ -33,7 +33,7 @@ __attribute__((noinline)) int32_t run_network(void) {
   struct tvmgen_default_inputs from = INPUT_POINTERS;
   struct tvmgen_default_outputs to = OUTPUT_POINTERS;
 #if HAS_WORKSPACE
-  struct tvmgen_default_workspace_pools pools = {arena};
+  struct tvmgen_default_workspace_pools pools = WORKSPACE_POOLS;
   return tvmgen_default_run(&from, &to, &pools);
 #else
   return tvmgen_default_run(&from, &to);

@@ -1,19 +1,20 @@
-/* Runs a network many times in one process, in an arena between guard zones.
+/* Runs a network many times in one process, in memory pools (often one, the arena) each between guard zones.
  *
- * usage: harness INPUT OUTPUT ARENA_BYTES GUARD_BYTES PORT...
+ * usage: harness INPUT OUTPUT GUARD_BYTES PORT... POOL...
  *
- * One PORT for each member of the inputs struct, then one for each of the outputs struct: BYTES:OFFSET, where OFFSET is
- * the place in the arena, or - for a buffer of its own outside. INPUT holds all inputs of run 0, then of run 1, ...;
+ * One PORT for each member of the inputs struct, then one for each of the outputs struct: BYTES:POOL:OFFSET, the number
+ * of a pool from 0 on and the place in it, or BYTES:- for a buffer of its own outside. One POOL for each member of the
+ * pools struct, then any others that hold ports alone: NAME:BYTES. INPUT holds all inputs of run 0, then of run 1, ...;
  * OUTPUT gets the outputs in the same way. On standard output, one line for each thing that went wrong:
  *
- *   guard RUN BLOCK POSITION   a byte outside a block was written; BLOCK is arena, input<k> or output<k>, POSITION is
- *                              relative to the block's first byte
+ *   guard RUN BLOCK POSITION   a byte outside a block was written; BLOCK is a pool's name, input<k> or output<k>, POSITION
+ *                              is relative to the block's first byte
  *   status RUN VALUE           the network returned VALUE instead of 0; the outputs of that run are not to be trusted
  *
  * Before each run every byte that the network may write is filled with bytes that differ from run to run, so that a value
  * used before it was written shows up as a wrong output.
  *
- * Compile with -DPORTS_IN=n -DPORTS_OUT=n -DHAS_ARENA=0|1.
+ * Compile with -DPORTS_IN=n -DPORTS_OUT=n -DPOOLS=n, POOLS being 0 where the entry point takes no pools.
  */
 #include <stddef.h>
 #include <stdint.h>
@@ -30,7 +31,7 @@
 #define ASAN_UNPOISON_MEMORY_REGION(address, size) ((void)(address), (void)(size))
 #endif
 
-enum { PORTS = PORTS_IN + PORTS_OUT, ALIGNMENT = 64, GUARD_BYTE = 0xC3 };
+enum { PORTS = PORTS_IN + PORTS_OUT, FIRST_PORT = 4, FIRST_POOL = FIRST_PORT + PORTS, ALIGNMENT = 64, GUARD_BYTE = 0xC3 };
 
 /* A block of bytes between two guard zones. */
 struct block {
@@ -38,13 +39,12 @@ struct block {
   uint8_t* bytes;
   size_t size;
   size_t guard;
-  char name[16];
+  char name[64];
 };
 
 struct port {
   uint8_t* bytes;
   size_t size;
-  int outside; /* index of the block of its own, -1 in the arena */
 };
 
 static void fail(const char* what) {
@@ -97,50 +97,72 @@ static void poison(const struct block* block, uint32_t seed) {
 /* The structs are one pointer for each port; an array of negative size does not compile. */
 typedef char inputs_are_pointers[sizeof(struct tvmgen_default_inputs) == PORTS_IN * sizeof(void*) ? 1 : -1];
 typedef char outputs_are_pointers[sizeof(struct tvmgen_default_outputs) == PORTS_OUT * sizeof(void*) ? 1 : -1];
+#if POOLS
+typedef char pools_are_pointers[sizeof(struct tvmgen_default_workspace_pools) == POOLS * sizeof(void*) ? 1 : -1];
+#endif
 
-static int32_t run_network(void** pointers, uint8_t* arena) {
+static int32_t run_network(void** pointers, const struct block* blocks) {
   struct tvmgen_default_inputs inputs;
   struct tvmgen_default_outputs outputs;
   memcpy(&inputs, pointers, sizeof inputs);
   memcpy(&outputs, pointers + PORTS_IN, sizeof outputs);
-#if HAS_ARENA
-  struct tvmgen_default_workspace_pools pools = {arena};
+#if POOLS
+  struct tvmgen_default_workspace_pools pools;
+  void* starts[POOLS];
+  for (int k = 0; k < POOLS; k++) starts[k] = blocks[k].bytes;
+  memcpy(&pools, starts, sizeof pools);
   return tvmgen_default_run(&inputs, &outputs, &pools);
 #else
-  (void)arena;
+  (void)blocks;
   return tvmgen_default_run(&inputs, &outputs);
 #endif
 }
 
+/* The pool that NAME:BYTES asks for. */
+static struct block make_pool(const char* text, size_t guard) {
+  const char* colon = strchr(text, ':');
+  if (!colon) fail("a pool is NAME:BYTES");
+  struct block block = make_block(strtoul(colon + 1, NULL, 10), guard);
+  snprintf(block.name, sizeof block.name, "%.*s", (int)(colon - text), text);
+  return block;
+}
+
+/* The place in one of the pools that POOL:OFFSET asks for. */
+static uint8_t* inside(const char* text, size_t size, const struct block* pools, size_t pool_count) {
+  char* rest;
+  size_t pool = strtoul(text, &rest, 10);
+  if (*rest != ':' || pool >= pool_count) fail("a port is BYTES:POOL:OFFSET or BYTES:-");
+  size_t offset = strtoul(rest + 1, NULL, 10);
+  if (offset > pools[pool].size || size > pools[pool].size - offset) fail("a port lies outside its pool");
+  return pools[pool].bytes + offset;
+}
+
 int main(int argc, char** argv) {
-  if (argc != 5 + PORTS) fail("wrong number of arguments");
+  if (argc < FIRST_POOL + POOLS) fail("wrong number of arguments");
   FILE* input = fopen(argv[1], "rb");
   FILE* output = fopen(argv[2], "wb");
   if (!input || !output) fail("cannot open the input or output file");
-  size_t guard = strtoul(argv[4], NULL, 10);
+  size_t guard = strtoul(argv[3], NULL, 10);
 
-  struct block blocks[1 + PORTS];
-  int block_count = 1;
-  blocks[0] = make_block(strtoul(argv[3], NULL, 10), guard);
-  strcpy(blocks[0].name, "arena");
+  int pool_count = argc - FIRST_POOL;
+  int block_count = pool_count;
+  struct block* blocks = malloc((size_t)(pool_count + PORTS) * sizeof *blocks);
+  if (!blocks) fail("out of memory");
+  for (int k = 0; k < pool_count; k++) blocks[k] = make_pool(argv[FIRST_POOL + k], guard);
 
   struct port ports[PORTS];
   void* pointers[PORTS];
   for (int k = 0; k < PORTS; k++) {
     char* rest;
-    ports[k].size = strtoul(argv[5 + k], &rest, 10);
-    if (*rest != ':') fail("a port is BYTES:OFFSET");
-    ports[k].outside = -1;
+    ports[k].size = strtoul(argv[FIRST_PORT + k], &rest, 10);
+    if (*rest != ':') fail("a port is BYTES:POOL:OFFSET or BYTES:-");
     if (rest[1] == '-') {
       struct block block = make_block(ports[k].size, guard);
       snprintf(block.name, sizeof block.name, k < PORTS_IN ? "input%d" : "output%d", k < PORTS_IN ? k : k - PORTS_IN);
-      ports[k].outside = block_count;
       ports[k].bytes = block.bytes;
       blocks[block_count++] = block;
     } else {
-      size_t offset = strtoul(rest + 1, NULL, 10);
-      if (offset > blocks[0].size || ports[k].size > blocks[0].size - offset) fail("a port lies outside the arena");
-      ports[k].bytes = blocks[0].bytes + offset;
+      ports[k].bytes = inside(rest + 1, ports[k].size, blocks, (size_t)pool_count);
     }
     pointers[k] = ports[k].bytes;
   }
@@ -152,7 +174,7 @@ int main(int argc, char** argv) {
         if (k) fail("the input file ends in the middle of a run");
         goto done;
       }
-    int32_t status = run_network(pointers, blocks[0].bytes);
+    int32_t status = run_network(pointers, blocks);
     if (status) printf("status %d %ld\n", run, (long)status);
     for (int k = 0; k < block_count; k++) check_guards(&blocks[k], run);
     fflush(stdout);
@@ -162,6 +184,7 @@ int main(int argc, char** argv) {
 
 done:
   for (int k = 0; k < block_count; k++) free(blocks[k].raw);
+  free(blocks);
   fclose(input);
   if (fclose(output)) fail("cannot write the output file");
   return 0;

@@ -1,6 +1,6 @@
 """Compile a CBuild with the host's gcc and run it on many inputs in one process; ``harness.c`` does the running.
 
-The arena has exactly the bytes asked for, between guard zones, and is filled with noise before each run.
+Each memory pool has exactly the bytes asked for, between guard zones, and is filled with noise before each run.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from tvm_pex.lowering.aot import HEADERS, RUNTIME_HEADERS, SOURCES, CBuild, CPort
+from tvm_pex.pools import Place
 from tvm_pex.port_files import Array, read_runs, write_runs
 
 HARNESS = Path(__file__).with_name("harness.c")
@@ -70,7 +71,7 @@ def compile_host(
         *(SANITIZE if sanitize else ()),
         f"-DPORTS_IN={len(build.inputs)}",
         f"-DPORTS_OUT={len(build.outputs)}",
-        f"-DHAS_ARENA={int(build.has_arena)}",
+        f"-DPOOLS={len(build.pools)}",
         f"-I{HEADERS}",
         f"-I{RUNTIME_HEADERS}",
         *sources,
@@ -89,27 +90,30 @@ def run_host(
     program: HostProgram,
     inputs: Mapping[str, Array],
     *,
-    arena_bytes: int,
-    input_offsets: Mapping[str, int] | None = None,
-    output_offsets: Mapping[str, int] | None = None,
+    pools: Mapping[str, int],
+    input_places: Mapping[str, Place] | None = None,
+    output_places: Mapping[str, Place] | None = None,
     guard_bytes: int = GUARD_BYTES,
     timeout: float | None = None,
 ) -> HostRun:
     """Run once for each row of ``inputs``, which maps a port's name to an array of shape (runs, *port shape).
 
-    ``input_offsets`` and ``output_offsets`` place a port inside the arena; a port without one has a buffer of its own
-    outside. ``timeout`` is in seconds, for all runs together. Raises ValueError for inputs of the wrong shape or dtype,
-    HostError when the program dies, does not end in time, or reports a failure of its own.
+    ``pools`` gives the bytes of each pool by name: those of ``build.pools``, mostly ``arena`` alone, and others that
+    hold ports. ``input_places`` and ``output_places`` place a port inside a pool; a port without one has a buffer of
+    its own outside. ``timeout`` is in seconds, for all runs together. Raises ValueError for inputs of the wrong shape
+    or dtype, HostError when the program dies, does not end in time, or reports a failure of its own.
     """
     build = program.build
-    ports = [
-        *(_place(port, input_offsets) for port in build.inputs),
-        *(_place(port, output_offsets) for port in build.outputs),
+    names = [*build.pools, *(name for name in pools if name not in build.pools)]
+    blocks = [
+        *(_port(port, input_places, names) for port in build.inputs),
+        *(_port(port, output_places, names) for port in build.outputs),
+        *(f"{name}:{pools[name]}" for name in names),
     ]
     with tempfile.TemporaryDirectory(prefix="tvm_pex_") as name:
         source, sink = Path(name) / "inputs", Path(name) / "outputs"
         count = write_runs(source, build.inputs, inputs)
-        command = [str(program.executable), str(source), str(sink), str(arena_bytes), str(guard_bytes), *ports]
+        command = [str(program.executable), str(source), str(sink), str(guard_bytes), *blocks]
         faults = _faults(_execute(command, timeout))
         return HostRun(read_runs(sink, build.outputs, count), faults)
 
@@ -122,8 +126,9 @@ def _run(
     )
 
 
-def _place(port: CPort, offsets: Mapping[str, int] | None) -> str:
-    return f"{port.bytes}:{(offsets or {}).get(port.name, '-')}"
+def _port(port: CPort, places: Mapping[str, Place] | None, pools: Sequence[str]) -> str:
+    at = (places or {}).get(port.name)
+    return f"{port.bytes}:{pools.index(at.pool)}:{at.offset}" if at else f"{port.bytes}:-"
 
 
 def _execute(command: Sequence[str], timeout: float | None) -> str:

@@ -1,0 +1,95 @@
+"""How often a schedule reads and writes each of its buffers: loads and stores of the kernels, counted exactly. Pure.
+
+An access is one element, whatever its size. Every operator reads its inputs as ``tvm_pex.lowering.kernels`` does:
+
+1. A convolution reads, for each output pixel and channel, all channels of its group at each window position inside the
+   tensor; a pool reads its own channel there; what works element by element reads each element once.
+2. Every result is written once, and read once more by a Concat that copies it. How a tensor is sliced, cut or held in
+   a ring moves reads and writes, but adds none; strips repeat those of the columns between them.
+3. Running sums are loaded and stored with every pixel of a reduction, or every slice of channels, but not loaded with
+   the first and not stored with the last.
+
+What the caller reads and writes of the model's input and output is not counted.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+from collections import Counter
+from collections.abc import Container, Mapping
+
+import numpy as np
+
+from tvm_pex.graph import Concat, Convolution, Graph, Operator
+from tvm_pex.scheduling.lifetimes import accumulators, closes, sums_name
+from tvm_pex.scheduling.schedule import Schedule, Segment, Stage, written_through
+from tvm_pex.scheduling.strips import Columns
+
+
+def schedule_accesses(graph: Graph, schedule: Schedule) -> Counter[str]:
+    """Accesses in one inference, by name of tensor (whole or ring) or of sums."""
+    operators = {op.name: op for op in graph.operators}
+    total: Counter[str] = Counter(dict.fromkeys(graph.tensors, 0))
+    for segment in schedule.segments:
+        through = written_through(graph, segment)
+        for stage in segment.stages:
+            op = operators[stage.operator]
+            for position, name in enumerate(op.inputs):
+                if name not in through:
+                    total[name] += _reads(graph, op, segment, stage, position)
+            total[_place(op.output, through)] += _writes(graph, op, segment, stage, through)
+            if accumulators(op, graph, segment):
+                total[sums_name(op.name)] += 2 * _repeats(graph, op, segment, stage)
+    return total
+
+
+def _place(tensor: str, through: Mapping[str, tuple[Concat, int]]) -> str:
+    """The tensor in which ``tensor`` lies: itself, or the output of a Concat."""
+    while tensor in through:
+        tensor = through[tensor][0].output
+    return tensor
+
+
+def _writes(graph: Graph, op: Operator, segment: Segment, stage: Stage, through: Container[str]) -> int:
+    """Elements that ``op`` writes: of a Concat's, not those that lie there already."""
+    height, width, channels = graph.tensors[op.output].shape
+    if isinstance(op, Concat):
+        channels = sum(view[2] for name, view in zip(op.inputs, op.views, strict=True) if name not in through)
+    pixels = height * width if segment.strips == 1 else segment.pixels_run(stage, width)
+    return pixels * channels
+
+
+def _reads(graph: Graph, op: Operator, segment: Segment, stage: Stage, position: int) -> int:
+    """Elements that ``op`` reads of one of its inputs."""
+    rows, width, channels = graph.tensors[op.output].shape
+    columns = [range(width)]
+    if segment.strips > 1:
+        part = Columns(*stage.origin, stage.domain[1])
+        columns = [part.within(strip, width) for strip in range(segment.strips)]
+    if isinstance(op, Concat):
+        return sum(len(part) for part in columns) * rows * op.views[position][2]
+    taps = _taps(op, 0, range(rows)) * sum(_taps(op, 1, part) for part in columns)
+    depth = op.views[0][2] // op.groups if isinstance(op, Convolution) else 1
+    return taps * channels * depth
+
+
+def _taps(op: Operator, axis: int, outputs: range) -> int:
+    """Window positions inside the tensor, over the output positions along one axis."""
+    w = op.window
+    return _taps_inside(op.views[0][axis], outputs, w.kernel[axis], w.stride[axis], w.dilation[axis], w.pad[axis])
+
+
+@functools.lru_cache(maxsize=4096)
+def _taps_inside(size_in: int, outputs: range, kernel: int, stride: int, dilation: int, pad: int) -> int:
+    at = np.array(outputs, np.int64)[:, None] * stride - pad + np.arange(kernel)[None, :] * dilation
+    return int(((at >= 0) & (at < size_in)).sum())
+
+
+def _repeats(graph: Graph, op: Operator, segment: Segment, stage: Stage) -> int:
+    """How often the sums of ``op`` are carried on from one moment, or slice of channels, to the next."""
+    shape = graph.tensors[op.output].shape
+    if segment.tile and closes(op, segment):
+        slices = op.views[0][2] // segment.tile
+        return (slices - 1) * math.prod(shape)
+    return (math.prod(stage.domain) - 1) * shape[2]
