@@ -10,7 +10,7 @@ that the buffers before it allow. The search does that, and turns back as soon a
 3. the same rest was met before at the same heights.
 
 Buffers that no longer constrain each other are searched apart. Where no such constants exist, ``pairs`` decides pair by
-pair who lies below. Where no distance is special, the search of ``postpone`` takes turns with this one: each is soon
+pair who lies below. Where a table is ``plain``, the search of ``postpone`` takes turns with this one: each is soon
 done with problems that the other gives up.
 """
 

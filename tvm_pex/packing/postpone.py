@@ -1,4 +1,4 @@
-"""A second exact search, for buffers that only may not overlap: place a buffer where it has sunk to, or postpone it.
+"""A second exact search, for tables that are ``plain``: place a buffer where it has sunk to, or postpone it.
 
 In a placement of the least sum of offsets every buffer lies at its *low*, the least offset that those below it allow. A
 buffer below which no other one of the rest fits is at its low now, or will be lifted by one of the rest: two branches.

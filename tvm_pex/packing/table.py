@@ -28,7 +28,7 @@ class Table:
     ``load[c, w]`` is what w surely covers within clique c, and ``slack`` what rounding may add to the sum of a clique.
     ``key`` turns offsets into keys, or is None; ``reach[v]`` is the most that v's key pushes another key.
     ``twin[v]`` is an equal buffer to be placed before v, or -1. Each of ``ranks`` is an order of the buffers. ``plain``
-    says that buffers only may not overlap: none is fixed or empty, and no distance is special.
+    says that each buffer is free and pushes whatever lies above it by one distance of its own, as its size usually is.
     """
 
     size: Ints
