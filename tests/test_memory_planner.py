@@ -11,7 +11,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tvm_pex.memory_planner import Buffer, Plan, Problem, peak_of, plan_memory
+from tvm_pex.memory_planner import Buffer, Plan, Problem, packing_of, peak_of, plan_memory
+from tvm_pex.packing.postpone import Postponement
+from tvm_pex.packing.table import table_of
 from tvm_pex.packing.validator import fault_of
 from tvm_pex.report.arena_map import arena_map
 
@@ -213,6 +215,46 @@ def test_equals_brute_force(flavour: str) -> None:
         assert quick.lower_bound <= least <= quick.peak, seed
 
 
+def postponed_fits(problem: Problem, limit: int) -> bool:
+    """Whether each part fits below the limit, by the search that postpones alone, with each of its orders."""
+    buffers = sorted((b for b in problem.buffers if b.bytes), key=lambda b: -b.bytes)
+    packing = packing_of(problem, buffers)
+    tables = [table_of(packing, part) for part in packing.parts]
+    assert all(table.plain for table in tables)
+    answers = []
+    for k in range(len(tables[0].ranks)):
+        for table in tables:
+            table.failed.clear()
+        answers.append(
+            all(Postponement(table, limit, table.ranks[k], table.nodes + 10**5).run() is not None for table in tables)
+        )
+    assert len(set(answers)) == 1, answers
+    return answers[0]
+
+
+def test_postponing_alone_equals_brute_force() -> None:
+    for seed in range(120):
+        problem = any_problem(random.Random(seed), 2 + seed % 5)
+        grain = 1 + seed % 3
+        problem = replace(problem, buffers=tuple(replace(b, alignment=grain) for b in problem.buffers))
+        least = least_peak(problem)
+        assert (seed, postponed_fits(problem, least)) == (seed, True)
+        assert (seed, postponed_fits(problem, least - 1)) == (seed, False)
+
+
+def test_fixed_and_empty_buffers_and_distances_are_not_postponed() -> None:
+    a, b, c = Buffer("a", 4, 0, 1), Buffer("b", 3, 1, 2), Buffer("c", 3, 0, 2)
+    problems = {
+        "usual": Problem((a, b, c)),
+        "fixed": Problem((a, b, c), fixed={"b": 9}),
+        "empty": Problem((a, replace(b, bytes=0), c)),
+        "special": Problem((a, b, c), {("a", "b"): 2}),
+        "aligned": Problem((replace(a, alignment=4), replace(b, alignment=2), c)),
+    }
+    plain = {k: table_of(packing_of(p, list(p.buffers)), [0, 1, 2]).plain for k, p in problems.items()}
+    assert plain == {"usual": True, "fixed": False, "empty": False, "special": False, "aligned": False}
+
+
 @settings(max_examples=100, deadline=None)
 @given(st.randoms(use_true_random=False), st.integers(1, 25), st.booleans(), st.booleans(), st.booleans())
 def test_plans_are_valid(rng: random.Random, count: int, aligned: bool, conflicts: bool, fixed: bool) -> None:
@@ -291,6 +333,17 @@ def test_tight_packings_of_known_optimum(count: int, solved: int, worst: int) ->
         peaks.append(plan.peak)
     assert sum(peak == 1000 for peak in peaks) >= solved, peaks
     assert max(peaks) <= 1000 + worst, peaks
+
+
+@pytest.mark.parametrize(("count", "missing", "seeds"), [(120, 6, (0, 2, 4, 6)), (160, 10, (4, 6)), (200, 10, (4,))])
+def test_nearly_full_rectangles_fit(count: int, missing: int, seeds: tuple[int, ...]) -> None:
+    """A rectangle cut into ``count`` boxes, ``missing`` of them taken out, fits into its height again."""
+    for seed in seeds:
+        problem = guillotine(random.Random(seed), count, 1000, steps=100)
+        problem = replace(problem, buffers=problem.buffers[missing:])
+        plan = plan_memory(problem, budget=1000, effort=4000)
+        assert (seed, fault_of(problem, plan)) == (seed, None)
+        assert plan.peak <= 1000, seed
 
 
 # The validator and the map -------------------------------------------------------------------------------------------

@@ -9,19 +9,22 @@ that the buffers before it allow. The search does that, and turns back as soon a
 2. a buffer left out fits wholly below what is placed next (the same placement is met with that buffer placed before),
 3. the same rest was met before at the same heights.
 
-Buffers that no longer constrain each other are searched apart. Where no such constants exist, ``packing_pairs``
-decides pair by pair who lies below.
+Buffers that no longer constrain each other are searched apart. Where no such constants exist, ``pairs`` decides pair by
+pair who lies below. Where a table is ``plain``, the search of ``postpone`` takes turns with this one: each is soon
+done with problems that the other gives up.
 """
 
 from __future__ import annotations
 
 from hashlib import blake2b
+from itertools import product
 
 import numpy as np
 
 from tvm_pex.packing.pairs import decide_pairs
 from tvm_pex.packing.placement import Packing
-from tvm_pex.packing.table import FAR, Ints, OutOfNodes, Table, table_of
+from tvm_pex.packing.postpone import Postponement
+from tvm_pex.packing.table import FAR, Ints, OutOfNodes, Table, slim, table_of
 
 LARGEST_PART = 600  # the search is as deep as a part has buffers, and Python's stack has an end
 
@@ -70,11 +73,13 @@ def fit(table: Table, limit: int, effort: int) -> tuple[Ints | None, bool]:
     """(offsets, True) with a peak of at most ``limit``; (None, True) if there are none; (None, False) if unknown."""
     end, allowance = table.nodes + effort, 2 * len(table.size)
     while table.nodes < end:
-        for rank in table.ranks:
+        for rank, postpone in product(table.ranks, (False, True) if table.plain else (False,)):
             try:
                 until = min(end, table.nodes + allowance)
                 if table.key is None:
                     return decide_pairs(table, limit, end), True
+                if postpone:
+                    return Postponement(table, limit, rank, until).run(), True
                 return Descent(table, limit, rank, until, table.key).run(), True
             except OutOfNodes:
                 pass
@@ -175,14 +180,3 @@ class Descent:
         heights = load.cumsum(axis=1)
         heights += floor
         return int(heights.max(initial=0)) > self.limit + self.table.slack
-
-
-def slim(load: Ints) -> Ints:
-    """Without the cliques that weigh at most what a clique next to them does: they never decide."""
-    load = load[load.any(axis=1)]
-    keep = np.ones(len(load), dtype=bool)
-    keep[:-1] = (load[:-1] > load[1:]).any(axis=1)
-    load = load[keep]
-    keep = np.ones(len(load), dtype=bool)
-    keep[1:] = (load[1:] > load[:-1]).any(axis=1)
-    return load[keep]

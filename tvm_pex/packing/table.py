@@ -27,7 +27,8 @@ class Table:
     ``above[v, w]`` is the least offset(w) - offset(v) when w lies above, -FAR where v does not constrain w.
     ``load[c, w]`` is what w surely covers within clique c, and ``slack`` what rounding may add to the sum of a clique.
     ``key`` turns offsets into keys, or is None; ``reach[v]`` is the most that v's key pushes another key.
-    ``twin[v]`` is an equal buffer to be placed before v, or -1. Each of ``ranks`` is an order of the buffers.
+    ``twin[v]`` is an equal buffer to be placed before v, or -1. Each of ``ranks`` is an order of the buffers. ``plain``
+    says that each buffer is free and pushes whatever lies above it by one distance of its own, as its size usually is.
     """
 
     size: Ints
@@ -47,6 +48,10 @@ class Table:
     def __post_init__(self) -> None:
         self.aligned = bool((self.alignment > 1).any())
         self.has_twins = any(other >= 0 for other in self.twin)
+        keyless = self.key is not None and not self.key.any()
+        alike = (self.alignment == self.alignment[0]).all() and (self.fixed < 0).all()
+        even = np.where(self.above > -FAR, self.above, self.reach[:, None]) == self.reach[:, None]
+        self.plain = bool(keyless and alike and even.all())
 
     def split(self, rest: Ints) -> Iterator[Ints]:
         """Positions in ``rest`` of buffers that constrain each other, set by set."""
@@ -158,3 +163,14 @@ def _ranks(packing: Packing, part: list[int], load: Ints) -> list[Ints]:
         rank[np.lexsort(keys[::-1])] = np.arange(len(part))
         ranks.append(rank)
     return ranks
+
+
+def slim(load: Ints) -> Ints:
+    """Without the cliques that weigh at most what a clique next to them does: they never decide."""
+    load = load[load.any(axis=1)]
+    keep = np.ones(len(load), dtype=bool)
+    keep[:-1] = (load[:-1] > load[1:]).any(axis=1)
+    load = load[keep]
+    keep = np.ones(len(load), dtype=bool)
+    keep[1:] = (load[1:] > load[:-1]).any(axis=1)
+    return load[keep]
