@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING
 
 import click
 from make import fail, only_python_on_stderr
-from table import answer
+from table import checked
 
 from tvm_pex.cli.planning import Step, progress
 from tvm_pex.memory_planner import Problem, plan_memory
+from tvm_pex.options import PlanOptions
 from tvm_pex.scheduling.lifetimes import memory_problem, segment_problem, sums_name
 from tvm_pex.scheduling.schedule import Schedule, Segment, Unschedulable, make_segment, sliced_channels
 
@@ -27,11 +28,6 @@ HEADING = (
 )
 
 Count = Callable[["Graph", Problem], Problem]
-
-
-def as_planned(_graph: Graph, problem: Problem) -> Problem:
-    """Sums are int32, beside the tensor that they end in."""
-    return problem
 
 
 def one_byte(graph: Graph, problem: Problem) -> Problem:
@@ -68,7 +64,7 @@ def lowest(graph: Graph, kept: frozenset[str], count: Count) -> Schedule:
     return Schedule(best[-1][2])
 
 
-def channel_only_bytes(path: Path, count: Count) -> int:
+def channel_only_bytes(path: Path, count: Count = one_byte) -> int:
     """Arena of the regions of a model, the largest of them; scratch of stock operators is left out."""
     from tvm_pex import _tvm
     from tvm_pex.frontend.tflite_model import ModelError, load_model
@@ -104,16 +100,11 @@ class Row:
 
 
 def measure(path: Path, inputs: int, step: Step) -> Row:
-    arenas, exact = [], True
-    for axes in ("channels", "rows,pixels,channels"):
-        step(f"{path.stem}: {axes}", None, None)
-        plan = answer("plan", "--axes", axes, path)
-        checked = answer("verify", "--axes", axes, "--inputs", str(inputs), path)
-        arenas.append(plan["arena_bytes"])
-        exact = exact and checked["exact"] and checked["guard_intact"]
+    plan, alone_passed = checked(path, PlanOptions(axes=("channels",)), inputs, step)
+    every, every_passed = checked(path, PlanOptions(), inputs, step)
     step(f"{path.stem}: one-byte sums", None, None)
-    claimed = channel_only_bytes(path, one_byte)
-    return Row(path.stem, plan["layer_by_layer_bytes"], claimed, *arenas, exact)
+    arenas = (channel_only_bytes(path), plan["arena_bytes"], every["arena_bytes"])
+    return Row(path.stem, plan["layer_by_layer_bytes"], *arenas, alone_passed and every_passed)
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
@@ -129,11 +120,13 @@ def main(models: tuple[Path, ...], inputs: int) -> None:
       channel_only.py mobilenet_v2_1_224.tflite
       channel_only.py --inputs 20 out/zoo/*.tflite
     """
+    exact = True
     with only_python_on_stderr(), progress() as step:
-        rows = [measure(path, inputs, step) for path in models]
-    for line in (*HEADING, *rows):
-        click.echo(line)
-    sys.exit(0 if all(row.exact for row in rows) else 1)
+        for number, path in enumerate(models):
+            row = measure(path, inputs, step)
+            click.echo("\n".join([*(() if number else HEADING), str(row)]))
+            exact = exact and row.exact
+    sys.exit(0 if exact else 1)
 
 
 if __name__ == "__main__":

@@ -103,7 +103,11 @@ def content(wanted: Request, step: Step) -> bytes:
     return convert(model, wanted.seed, lambda done, of: step(f"calibrating {wanted.stem}", done, of))
 
 
-def cached(wanted: Request, cache: Path, step: Step) -> Path:
+def silently(_what: str, _done: int | None, _total: int | None) -> None:
+    """A ``Step`` that shows nothing."""
+
+
+def cached(wanted: Request, cache: Path, step: Step = silently) -> Path:
     """The file in the folder ``cache``, made unless the same definitions made it before. Errors as ``content``."""
     version = hashlib.sha256(b"".join((HERE / source).read_bytes() for source in SOURCES)).hexdigest()[:12]
     path = cache / f"{version}_seed{wanted.seed}" / f"{wanted.stem}.tflite"

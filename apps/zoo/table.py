@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-import json
-import subprocess
+import multiprocessing
 import sys
 from collections.abc import Iterable
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import click
-from make import cached, fail, only_python_on_stderr, request
+import make
 
-from tvm_pex.cli.planning import Step, progress
+from tvm_pex.cli.planning import Request, Step, compile_request, progress
+from tvm_pex.options import PlanOptions
 
 # (network, width, resolution)
 ROWS = (
@@ -51,42 +52,47 @@ class Row:
         return f"| {self.network} | {' | '.join(f'{size:,}' for size in sizes)} | {'yes' if self.exact else 'NO'} |"
 
 
-def answer(*arguments: str | Path) -> dict[str, Any]:
-    """What a command prints with ``--json``. Ends the program with the command's own line if it could not be done."""
-    command = [sys.executable, "-m", "tvm_pex", arguments[0], "--json", *arguments[1:]]
-    done = subprocess.run(list(map(str, command)), check=False, capture_output=True, text=True)
-    if done.returncode not in (0, 1) or not done.stdout:
-        fail(done.stderr.strip().splitlines()[-1])
-    report: dict[str, Any] = json.loads(done.stdout)
-    return report
+def checked(path: Path, options: PlanOptions, inputs: int, step: Step) -> tuple[dict[str, Any], bool]:
+    """What ``tvm-pex plan --json`` prints, and whether ``tvm-pex verify`` passes. Errors are the commands' own."""
+    model, compiled = compile_request(Request(path=path, options=options, as_json=True), step)
+    from tvm_pex.verification import verify as verification
+    from tvm_pex.verification.host_run import HostError, NoCompilerError
+
+    step(f"{path.stem}: running both programs", None, None)
+    try:
+        return compiled.report, verification.verify(model, compiled, inputs=inputs).passed
+    except NoCompilerError as error:
+        make.fail(str(error))
+    except HostError as error:
+        raise click.ClickException(str(error)) from None  # exit status 1: the C was run, and failed
 
 
 def measure(path: Path, network: str, inputs: int, step: Step) -> Row:
-    plans, exact = [], True
-    for options in ((), ("--overwrite-input",)):
-        step(f"{network}: {' '.join(('plan', *options))}", None, None)
-        plans.append(answer("plan", *options, path))
-        step(f"{network}: {' '.join(('verify', *options))}", None, None)
-        checked = answer("verify", "--inputs", str(inputs), *options, path)
-        same_arena = checked["arena_bytes"] == plans[-1]["arena_bytes"]
-        exact = exact and checked["exact"] and checked["guard_intact"] and same_arena
-    kept, overwritten = plans
+    plan, kept_passed = checked(path, PlanOptions(), inputs, step)
+    overwritten, overwritten_passed = checked(path, PlanOptions(overwrite_input=True), inputs, step)
     return Row(
         network,
-        kept["layer_by_layer_bytes"],
-        kept["arena_bytes"],
+        plan["layer_by_layer_bytes"],
+        plan["arena_bytes"],
         overwritten["arena_bytes"],
-        kept["lower_bound_bytes"],
-        exact,
+        plan["lower_bound_bytes"],
+        kept_passed and overwritten_passed,
     )
+
+
+def made(wanted: make.Request, cache: Path) -> Path:
+    """As ``make.cached``, in a process of its own: TensorFlow and TVM in one process crash."""
+    with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
+        return pool.submit(make.cached, wanted, cache).result()
 
 
 def zoo(cache: Path, step: Step) -> Iterable[tuple[str, Path]]:
     """The networks of ``ROWS`` as files in ``cache``."""
     for name, width, resolution in ROWS:
-        wanted = request(name, width, resolution)
+        wanted = make.request(name, width, resolution)
+        step(f"making {wanted.stem}", None, None)
         size = f" {width:g}, {resolution}x{resolution}" if width is not None else ""
-        yield f"{name}{size}", cached(wanted, cache, step)
+        yield f"{name}{size}", made(wanted, cache)
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
@@ -111,16 +117,17 @@ def main(models: tuple[Path, ...], inputs: int, cache: Path) -> None:
       table.py --cache ~/.cache/zoo --inputs 20
       table.py a.tflite b.tflite
     """
-    rows: list[Row] = []
+    exact = True
     try:
-        with only_python_on_stderr(), progress() as step:
+        with make.only_python_on_stderr(), progress() as step:
             named = [(path.stem, path) for path in models] or zoo(cache, step)
-            rows.extend(measure(path, name, inputs, step) for name, path in named)
+            for number, (name, path) in enumerate(named):
+                row = measure(path, name, inputs, step)
+                click.echo("\n".join([*(() if number else HEADING), str(row)]))
+                exact = exact and row.exact
     except ImportError as error:
-        fail(f"{error}: TensorFlow makes the networks: pip install '.[train]'")
-    for line in (*HEADING, *rows):
-        click.echo(line)
-    sys.exit(0 if all(row.exact for row in rows) else 1)
+        make.fail(f"{error}: TensorFlow makes the networks: pip install '.[train]'")
+    sys.exit(0 if exact else 1)
 
 
 if __name__ == "__main__":
