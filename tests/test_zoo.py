@@ -16,7 +16,7 @@ from random_graphs import GraphMaker, random_graph
 
 from tvm_pex.compiler import compile_model
 from tvm_pex.frontend.tflite_model import load_model
-from tvm_pex.graph import Graph
+from tvm_pex.graph import Graph, Window
 from tvm_pex.memory_planner import Problem, plan_memory
 from tvm_pex.options import PlanOptions
 from tvm_pex.scheduling.lifetimes import memory_problem, segment_problem
@@ -131,8 +131,8 @@ def test_channel_only_search(seed: int) -> None:
 
 def test_one_byte_sums_of_an_inverted_bottleneck() -> None:
     maker = GraphMaker()
-    wide = maker.same(maker.convolution(maker.source("x", (6, 5, 4)), 24), 1)
-    maker.convolution(wide, 4)
+    wide = maker.convolution(maker.source("x", (6, 5, 4)), 24)
+    maker.convolution(maker.convolution(wide, 24, Window((3, 3), pad=(1, 1)), (1, 1), depthwise=True), 4)
     graph, kept = maker.graph(), frozenset({"x"})
     schedule = channel_only.lowest(graph, kept, channel_only.one_byte)
     assert [segment.tile for segment in schedule.segments] == [1]

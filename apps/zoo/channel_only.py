@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
-from make import fail, only_python_on_stderr
+from make import fail
 from table import checked
 
 from tvm_pex.cli.planning import Step, progress
@@ -121,7 +121,7 @@ def main(models: tuple[Path, ...], inputs: int) -> None:
       channel_only.py --inputs 20 out/zoo/*.tflite
     """
     exact = True
-    with only_python_on_stderr(), progress() as step:
+    with progress() as step:
         for number, path in enumerate(models):
             row = measure(path, inputs, step)
             click.echo("\n".join([*(() if number else HEADING), str(row)]))

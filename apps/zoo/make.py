@@ -92,15 +92,16 @@ def only_python_on_stderr() -> Iterator[None]:
 def content(wanted: Request, step: Step) -> bytes:
     """The .tflite file. Raises ImportError without TensorFlow."""
     os.environ["TF_ENABLE_ONEDNN_OPTS"] = "0"  # it rounds as the processor likes
-    step("loading TensorFlow", None, None)
-    import networks
-    from convert import convert
-
     sizes = {"width": wanted.width, "resolution": wanted.resolution}
-    step(f"building {wanted.stem}", None, None)
-    model = getattr(networks, wanted.name)(**{key: size for key, size in sizes.items() if size is not None})
-    step(f"converting {wanted.stem}", None, None)
-    return convert(model, wanted.seed, lambda done, of: step(f"calibrating {wanted.stem}", done, of))
+    with only_python_on_stderr():
+        step("loading TensorFlow", None, None)
+        import networks
+        from convert import convert
+
+        step(f"building {wanted.stem}", None, None)
+        model = getattr(networks, wanted.name)(**{key: size for key, size in sizes.items() if size is not None})
+        step(f"converting {wanted.stem}", None, None)
+        return convert(model, wanted.seed, lambda done, of: step(f"calibrating {wanted.stem}", done, of))
 
 
 def silently(_what: str, _done: int | None, _total: int | None) -> None:
@@ -152,7 +153,7 @@ def main(name: str, output: Path | None, cache: Path | None, **sizes: Any) -> No
     path = output or Path(f"{wanted.stem}.tflite")
     check_output(path, "-o")
     try:
-        with only_python_on_stderr(), progress() as step:
+        with progress() as step:
             made = cached(wanted, cache, step).read_bytes() if cache else content(wanted, step)
         write_whole(path, made)
     except ImportError as error:

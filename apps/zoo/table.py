@@ -119,7 +119,7 @@ def main(models: tuple[Path, ...], inputs: int, cache: Path) -> None:
     """
     exact = True
     try:
-        with make.only_python_on_stderr(), progress() as step:
+        with progress() as step:
             named = [(path.stem, path) for path in models] or zoo(cache, step)
             for number, (name, path) in enumerate(named):
                 row = measure(path, name, inputs, step)
