@@ -79,6 +79,7 @@ class Project:
         data = [_bytes_of(port, inputs) for port in self._arena["inputs"]]
         outputs = self._arena["outputs"]
         session = self._session or self._open(patience)
+        session.patience = patience
         run = session.run(data, [port["size"] for port in outputs])
         self.stack_bytes = run.stack_bytes
         return {

@@ -126,11 +126,14 @@ def decode(between: bytes) -> tuple[int, int, bytes] | None:
 
 
 class Session:
-    """Talks to the device at the other end of ``line``. A session begins with each ``info`` and each ``run``."""
+    """Talks to the device at the other end of ``line``, with ``patience``, which may be changed at any time.
+
+    What the protocol calls a session begins with each ``info`` and each ``run``.
+    """
 
     def __init__(self, line: Line, patience: Patience = Patience(), seed: int | None = None) -> None:
         self._line = line
-        self._patience = patience
+        self.patience = patience
         self._draw = random.Random(seed)
         self._sequence = 0
         self._received = b""
@@ -176,16 +179,16 @@ class Session:
         """The answer's payload without its status."""
         self._sequence = (self._sequence + 1) % _SEQUENCES
         frame = encode(kind, self._sequence, payload)
-        tries = self._patience.tries_to_run if kind == Kind.RUN else self._patience.tries
+        tries = self.patience.tries_to_run if kind == Kind.RUN else self.patience.tries
         for _ in range(tries):
             self._line.write(frame)
             answer = self._await(kind)
             if answer is not None:
                 return _check(kind, answer)
-        raise LineError(f"no good answer to {kind.name.lower()} after {tries} tries of {self._patience.seconds:g} s")
+        raise LineError(f"no good answer to {kind.name.lower()} after {tries} tries of {self.patience.seconds:g} s")
 
     def _await(self, kind: Kind) -> bytes | None:
-        deadline = time.monotonic() + self._patience.seconds
+        deadline = time.monotonic() + self.patience.seconds
         while True:
             *frames, self._received = self._received.split(_END)
             for frame in map(decode, frames):

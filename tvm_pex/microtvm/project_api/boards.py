@@ -27,9 +27,9 @@ def _st(name: str, *usb_ids: str) -> Board:
 
 
 BOARDS = {
-    "mps2_an385": Board((((0, 0), "mps2_an385"), ((3, 7), "mps2/an385")), ("mps2-an385", "cortex-m3")),
-    "mps2_an521": Board((((0, 0), "mps2_an521"), ((3, 7), "mps2/an521/cpu0")), ("mps2-an521", "cortex-m33")),
-    "mps3_an547": Board(
+    "mps2/an385": Board((((0, 0), "mps2_an385"), ((3, 7), "mps2/an385")), ("mps2-an385", "cortex-m3")),
+    "mps2/an521": Board((((0, 0), "mps2_an521"), ((3, 7), "mps2/an521/cpu0")), ("mps2-an521", "cortex-m33")),
+    "mps3/an547": Board(
         (((0, 0), "mps3_an547"), ((3, 7), "mps3/an547"), ((4, 0), "mps3/corstone300/an547")),
         ("mps3-an547", "cortex-m55"),
     ),

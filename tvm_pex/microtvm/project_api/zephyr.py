@@ -12,7 +12,7 @@ from string import Template
 from typing import Any
 
 from .boards import all_names, board_by_name
-from .links import ProcessLink, SerialLink, find_port
+from .links import ProcessLink, SerialLink, emulator_command, find_port
 from .project import ProjectHandler, common_options
 from .server import ProjectOption, ServerError
 from .tools import run_tool
@@ -121,9 +121,7 @@ def toolchain(environment: Mapping[str, str]) -> dict[str, str]:
         return {}
     gcc = shutil.which("arm-none-eabi-gcc")
     if gcc is None:
-        raise ServerError(
-            "arm-none-eabi-gcc is not installed (Debian: apt-get install gcc-arm-none-eabi)"
-        )
+        raise ServerError("arm-none-eabi-gcc is not installed (Debian: apt-get install gcc-arm-none-eabi)")
     return {"ZEPHYR_TOOLCHAIN_VARIANT": "gnuarmemb", "GNUARMEMB_TOOLCHAIN_PATH": str(Path(gcc).parents[1])}
 
 
@@ -144,9 +142,3 @@ def flash_command(options: Mapping[str, Any], runners: str) -> list[str]:
     if runner not in chosen:
         raise ServerError(f"serial_number is for the runners {' and '.join(chosen)}, not for {runner}")
     return [*command, *chosen[runner]]
-
-
-def emulator_command(machine: str, cpu: str, elf: Path) -> list[str]:
-    # Not -nographic: it would put QEMU's monitor on the serial line.
-    quiet = ("-display", "none", "-monitor", "none", "-nic", "none")
-    return ["qemu-system-arm", "-machine", machine, "-cpu", cpu, *quiet, "-serial", "stdio", "-kernel", str(elf)]
