@@ -105,14 +105,14 @@ def test_a_generated_project(archive: Path, tmp_path: Path) -> None:
     ],
 )
 def test_board_names(board: str, release: str, name: str, tmp_path: Path) -> None:
-    command = configure_command(board, zephyr_tree(tmp_path, release), {}, tmp_path / "project")
+    command = configure_command(zephyr_tree(tmp_path, release), {"board": board}, tmp_path / "project")
     assert f"-DBOARD={name}" in command
 
 
 @pytest.mark.parametrize("release", ["2.7", "3.1", "5.0"])
 def test_releases_that_are_not_supported(release: str, tmp_path: Path) -> None:
     with pytest.raises(ServerError, match=f"Zephyr {release} is not supported"):
-        configure_command("mps2/an385", zephyr_tree(tmp_path, release), {}, tmp_path)
+        configure_command(zephyr_tree(tmp_path, release), {"board": "mps2/an385"}, tmp_path)
 
 
 def test_every_board_can_be_reached() -> None:
@@ -171,7 +171,8 @@ def test_the_users_own_toolchain_and_modules(tools: Path, tmp_path: Path) -> Non
     assert toolchain({"ZEPHYR_SDK_INSTALL_DIR": "sdk"}) == {}
     assert toolchain({"ZEPHYR_TOOLCHAIN_VARIANT": "zephyr"}) == {}
     base = zephyr_tree(tmp_path, "4.0", "hal/cmsis_6")
-    assert "-DZEPHYR_MODULES=a;b" in configure_command("mps2/an385", base, {"zephyr_modules": "a;b"}, tmp_path)
+    settings = {"board": "mps2/an385", "zephyr_modules": "a;b"}
+    assert "-DZEPHYR_MODULES=a;b" in configure_command(base, settings, tmp_path)
     (tools / "arm-none-eabi-gcc").unlink()
     with pytest.raises(ServerError, match="apt-get install gcc-arm-none-eabi"):
         toolchain({})

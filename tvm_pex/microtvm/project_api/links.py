@@ -16,13 +16,11 @@ from .server import ServerError, TransportClosedError
 
 
 class ProcessLink:
-    """A process whose standard input and output are the serial line."""
+    """A process whose standard input and output are the serial line; what it has to say is on standard error."""
 
     def __init__(self, command: Sequence[str]) -> None:
         try:
-            self._process = subprocess.Popen(
-                list(command), bufsize=0, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
-            )
+            self._process = subprocess.Popen(list(command), bufsize=0, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
         except FileNotFoundError:
             raise ServerError(f"{command[0]} is not installed") from None
         self._name = Path(command[0]).name

@@ -19,6 +19,7 @@ import shutil
 import tarfile
 import tempfile
 import zlib
+from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from string import Template
@@ -74,12 +75,13 @@ class ProjectHandler(Handler):
         self.folder = folder
         self._link: ProcessLink | SerialLink | None = None
 
+    @abstractmethod
     def expand(self, project: Path, options: Mapping[str, Any]) -> None:
         """Turn the template's files in ``project`` into the project's own."""
-        raise NotImplementedError
 
-    def open_link(self, options: Mapping[str, Any]) -> ProcessLink | SerialLink:
-        raise NotImplementedError
+    @abstractmethod
+    def open_link(self, settings: Mapping[str, Any]) -> ProcessLink | SerialLink:
+        """A line to the device that runs the project's program, by ``self.settings``."""
 
     def server_info_query(self, tvm_version: str) -> ServerInfo:
         archive = self.folder / ARCHIVE
@@ -92,6 +94,8 @@ class ProjectHandler(Handler):
         if (self.folder / ARCHIVE).exists():
             raise ServerError("this is a generated project: only a template generates projects")
         check_options(self.options, options)
+        if options.get("board") is None:
+            raise ServerError("the option board is required")
         target = Path(project_dir).resolve()
         if target.exists():
             raise ServerError(f"{target} exists already")
@@ -115,19 +119,21 @@ class ProjectHandler(Handler):
         (project / "project.json").write_text(json.dumps(dict(options), indent=2) + "\n")
         self.expand(project, options)
 
-    def board(self) -> str:
-        return str(self.generated()["board"])
-
-    def generated(self) -> dict[str, Any]:
-        """The options that the project was generated with."""
+    def settings(self, options: Mapping[str, Any]) -> dict[str, Any]:
+        """The options that the project was generated with, and over them those of a call."""
         try:
-            return dict(json.loads((self.folder / "project.json").read_text()))
+            generated = dict(json.loads((self.folder / "project.json").read_text()))
         except FileNotFoundError:
             raise ServerError("this is a template: generate a project first") from None
+        given = {name: value for name, value in options.items() if value is not None}
+        check_options(self.options, given)
+        if given.get("board", generated["board"]) != generated["board"]:
+            raise ServerError(f"the project is for {generated['board']}, not {given['board']}: generate another")
+        return {**generated, **given}
 
     def open_transport(self, options: dict[str, Any]) -> TransportTimeouts:
         if self._link is None:
-            self._link = self.open_link(options)
+            self._link = self.open_link(self.settings(options))
         return TransportTimeouts()
 
     def close_transport(self) -> None:
@@ -151,7 +157,7 @@ class ProjectHandler(Handler):
 
 
 def check_options(known: Sequence[ProjectOption], given: Mapping[str, Any]) -> None:
-    """Raises ServerError for an option that is unknown, missing or has a wrong value."""
+    """Raises ServerError for an option that is unknown or has a wrong value."""
     by_name = {option.name: option for option in known}
     for name, value in given.items():
         if name not in by_name:
@@ -163,9 +169,6 @@ def check_options(known: Sequence[ProjectOption], given: Mapping[str, Any]) -> N
             raise ServerError(f"{name} is one of {', '.join(map(str, option.choices))}, not {value}")
         if type(value).__name__ != option.type:
             raise ServerError(f"{name} is of type {option.type}, not {type(value).__name__}")
-    for option in known:
-        if "generate_project" in (option.required or ()) and given.get(option.name) is None:
-            raise ServerError(f"the option {option.name} is required")
 
 
 def unpack(archive: Path, folder: Path) -> None:

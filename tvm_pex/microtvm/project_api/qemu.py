@@ -44,14 +44,15 @@ class QemuHandler(ProjectHandler):
         template.unlink()
 
     def build(self, options: dict[str, Any]) -> None:
-        self.generated()
-        run_tool(["make", "-B"], folder=self.folder, package=PACKAGES, verbose=bool(options.get("verbose")))
+        verbose = bool(self.settings(options).get("verbose"))
+        run_tool(["make", "-B"], folder=self.folder, package=PACKAGES, verbose=verbose)
 
     def flash(self, options: dict[str, Any]) -> None:
+        self.settings(options)
         self._elf()  # the emulator loads the program when it starts
 
-    def open_link(self, options: Mapping[str, Any]) -> ProcessLink:
-        board = self.board()
+    def open_link(self, settings: Mapping[str, Any]) -> ProcessLink:
+        board = settings["board"]
         return ProcessLink(emulator_command(board, BOARDS[board][0], self._elf()))
 
     def _elf(self) -> Path:

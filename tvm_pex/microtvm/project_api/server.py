@@ -12,7 +12,7 @@ import os
 import traceback
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, BinaryIO, NamedTuple
+from typing import Any, BinaryIO, NamedTuple, Protocol
 
 PROTOCOL_VERSION = 1
 PARSE_ERROR, INVALID_REQUEST, METHOD_NOT_FOUND, INVALID_PARAMS = -32700, -32600, -32601, -32602
@@ -89,37 +89,29 @@ class IoTimeoutError(ServerError):
         super().__init__("IoTimeoutError")
 
 
-class Handler:
+class Handler(Protocol):
     """What a server does; one subclass for each platform. Paths arrive as text, bytes as bytes."""
 
-    def server_info_query(self, tvm_version: str) -> ServerInfo:
-        raise NotImplementedError
+    def server_info_query(self, tvm_version: str) -> ServerInfo: ...
 
     def generate_project(
         self, model_library_format_path: str, standalone_crt_dir: str, project_dir: str, options: dict[str, Any]
     ) -> None:
         """Make the folder ``project_dir`` from a Model Library Format archive; of the CRT nothing is needed."""
-        raise NotImplementedError
 
-    def build(self, options: dict[str, Any]) -> None:
-        raise NotImplementedError
+    def build(self, options: dict[str, Any]) -> None: ...
 
-    def flash(self, options: dict[str, Any]) -> None:
-        raise NotImplementedError
+    def flash(self, options: dict[str, Any]) -> None: ...
 
-    def open_transport(self, options: dict[str, Any]) -> TransportTimeouts:
-        raise NotImplementedError
+    def open_transport(self, options: dict[str, Any]) -> TransportTimeouts: ...
 
-    def close_transport(self) -> None:
-        raise NotImplementedError
+    def close_transport(self) -> None: ...
 
     def read_transport(self, n: int, timeout_sec: float | None) -> bytes:
         """1 to ``n`` bytes. Raises IoTimeoutError, TransportClosedError."""
-        raise NotImplementedError
 
     def write_transport(self, data: bytes, timeout_sec: float | None) -> None:
-        """Write all of ``data``. Raises IoTimeoutError, TransportClosedError."""
-        raise NotImplementedError
+        """Write all of ``data``. Raises TransportClosedError."""
 
 
 def serve(requests: BinaryIO, replies: BinaryIO, handler: Handler) -> None:

@@ -6,7 +6,7 @@ import os
 import re
 import shlex
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from string import Template
 from typing import Any
@@ -20,6 +20,8 @@ from .tools import run_tool
 OLDEST, NEWEST = (3, 2), (4, 99)
 MODULES = ("hal/cmsis", "hal/cmsis_6", "hal/stm32", "lib/picolibc")
 """Modules that the boards need, where ``west update`` puts them: in the folder modules beside Zephyr's own."""
+
+CMAKE_PACKAGES = "Debian: apt-get install cmake ninja-build"
 
 ALL = ["generate_project", "build", "flash", "open_transport"]
 OPTIONS = [
@@ -49,32 +51,34 @@ class ZephyrHandler(ProjectHandler):
         template.unlink()
 
     def build(self, options: dict[str, Any]) -> None:
-        base = zephyr_base(options)
-        command = configure_command(self.board(), base, options, self.folder)
-        build = self.folder / "build"
-        shutil.rmtree(build, ignore_errors=True)  # another board or tree may have been there
+        settings = self.settings(options)
+        base = zephyr_base(settings)
+        configure = configure_command(base, settings, self.folder)
         environment = {**os.environ, **toolchain(os.environ), "ZEPHYR_BASE": str(base)}
-        verbose = bool(options.get("verbose"))
-        run_tool(command, folder=self.folder, package="Debian: apt-get install cmake ninja-build device-tree-compiler",
-                 verbose=verbose, environment=environment)  # fmt: skip
-        run_tool(["cmake", "--build", "build"], folder=self.folder, package="Debian: apt-get install cmake",
-                 verbose=verbose, environment=environment)  # fmt: skip
+        shutil.rmtree(self.folder / "build", ignore_errors=True)  # it may be from another tree
+        for command in (configure, ["cmake", "--build", "build"]):
+            self._run(command, CMAKE_PACKAGES, settings, environment)
 
     def flash(self, options: dict[str, Any]) -> None:
+        settings = self.settings(options)
         self._elf()
-        if board_by_name(self.board()).qemu:
+        if board_by_name(settings["board"]).qemu:
             return  # the emulator loads the program when it starts
-        command = flash_command(options, (self.folder / "build/zephyr/runners.yaml").read_text())
-        environment = {**os.environ, "ZEPHYR_BASE": str(zephyr_base(options))}
-        run_tool(command, folder=self.folder, package="pip install west", verbose=bool(options.get("verbose")),
-                 environment=environment)  # fmt: skip
+        command = flash_command(settings, (self.folder / "build/zephyr/runners.yaml").read_text())
+        self._run(command, "pip install west", settings, {**os.environ, "ZEPHYR_BASE": str(zephyr_base(settings))})
 
-    def open_link(self, options: Mapping[str, Any]) -> ProcessLink | SerialLink:
-        board = board_by_name(self.board())
+    def open_link(self, settings: Mapping[str, Any]) -> ProcessLink | SerialLink:
+        board = board_by_name(settings["board"])
         if board.qemu:
             return ProcessLink(emulator_command(*board.qemu, self._elf()))
-        port = options.get("port") or find_port(board.usb_ids, options.get("serial_number"))
-        return SerialLink(port, options.get("baudrate") or board.baudrate)
+        port = settings.get("port") or find_port(board.usb_ids, settings.get("serial_number"))
+        return SerialLink(port, settings.get("baudrate") or board.baudrate)
+
+    def _run(
+        self, command: Sequence[str], package: str, settings: Mapping[str, Any], environment: Mapping[str, str]
+    ) -> None:
+        verbose = bool(settings.get("verbose"))
+        run_tool(command, folder=self.folder, package=package, verbose=verbose, environment=environment)
 
     def _elf(self) -> Path:
         elf = self.folder / "build/zephyr/zephyr.elf"
@@ -83,9 +87,9 @@ class ZephyrHandler(ProjectHandler):
         return elf
 
 
-def zephyr_base(options: Mapping[str, Any]) -> Path:
+def zephyr_base(settings: Mapping[str, Any]) -> Path:
     """The user's Zephyr. Raises ServerError."""
-    text = options.get("zephyr_base") or os.environ.get("ZEPHYR_BASE")
+    text = settings.get("zephyr_base") or os.environ.get("ZEPHYR_BASE")
     if not text:
         raise ServerError("where is Zephyr? Give the option zephyr_base or set ZEPHYR_BASE")
     return Path(text).resolve()
@@ -103,15 +107,16 @@ def zephyr_release(base: Path) -> tuple[int, int]:
     return release
 
 
-def configure_command(board: str, base: Path, options: Mapping[str, Any], project: Path) -> list[str]:
-    name = board_by_name(board).name_in(zephyr_release(base))
-    modules = options.get("zephyr_modules") or ";".join(
+def configure_command(base: Path, settings: Mapping[str, Any], project: Path) -> list[str]:
+    """CMake's command line for the project in ``project``, with the tree in ``base``."""
+    name = board_by_name(settings["board"]).name_in(zephyr_release(base))
+    modules = settings.get("zephyr_modules") or ";".join(
         str(folder) for folder in (base.parent / "modules" / module for module in MODULES) if folder.is_dir()
     )
     return [
         *("cmake", "-GNinja", "-S", str(project), "-B", str(project / "build"), f"-DBOARD={name}"),
         *([f"-DZEPHYR_MODULES={modules}"] if modules else []),
-        *(["-DCMAKE_VERBOSE_MAKEFILE=ON"] if options.get("verbose") else []),
+        *(["-DCMAKE_VERBOSE_MAKEFILE=ON"] if settings.get("verbose") else []),
     ]
 
 
@@ -125,14 +130,14 @@ def toolchain(environment: Mapping[str, str]) -> dict[str, str]:
     return {"ZEPHYR_TOOLCHAIN_VARIANT": "gnuarmemb", "GNUARMEMB_TOOLCHAIN_PATH": str(Path(gcc).parents[1])}
 
 
-def flash_command(options: Mapping[str, Any], runners: str) -> list[str]:
+def flash_command(settings: Mapping[str, Any], runners: str) -> list[str]:
     """``west flash``. ``runners`` is the text of the build's runners.yaml, which names the board's first runner."""
     first = re.search(r"^flash-runner: (\S+)", runners, re.MULTILINE)
-    runner = options.get("flash_runner") or (first[1] if first else None)
+    runner = settings.get("flash_runner") or (first[1] if first else None)
     if runner is None:
         raise ServerError("the board has no flash runner: give the option flash_runner")
-    command = [*shlex.split(options.get("west_cmd") or "west"), "flash", "-d", "build", "-r", runner]
-    serial_number = options.get("serial_number")
+    command = [*shlex.split(settings.get("west_cmd") or "west"), "flash", "-d", "build", "-r", runner]
+    serial_number = settings.get("serial_number")
     if not serial_number:
         return command
     chosen = {
