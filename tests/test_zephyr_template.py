@@ -15,7 +15,7 @@ from toy_archive import toy_inputs, toy_output, write_toy_archive
 
 from tvm_pex.microtvm import generate_project
 from tvm_pex.microtvm.project_api import links
-from tvm_pex.microtvm.project_api.boards import BOARDS, board_by_name
+from tvm_pex.microtvm.project_api.boards import BOARDS, BY_NAME
 from tvm_pex.microtvm.project_api.client import ProjectAPIError
 from tvm_pex.microtvm.project_api.server import ServerError
 from tvm_pex.microtvm.project_api.zephyr import ZephyrHandler, configure_command, flash_command, toolchain
@@ -117,7 +117,7 @@ def test_releases_that_are_not_supported(release: str, tmp_path: Path) -> None:
 
 def test_every_board_can_be_reached() -> None:
     for name, board in BOARDS.items():
-        assert board_by_name(name) is board
+        assert BY_NAME[name] is board
         assert bool(board.qemu) != bool(board.usb_ids)
 
 

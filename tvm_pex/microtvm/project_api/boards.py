@@ -40,12 +40,5 @@ BOARDS = {
     "b_u585i_iot02a": _st("b_u585i_iot02a", ST_LINK_V3),
 }
 
-
-def board_by_name(name: str) -> Board:
-    """By the key, or by any of the names that a board has had. Raises KeyError."""
-    by_name = {alias: board for key, board in BOARDS.items() for alias in (key, *(name for _, name in board.names))}
-    return by_name[name]
-
-
-def all_names() -> list[str]:
-    return sorted({alias for key, board in BOARDS.items() for alias in (key, *(name for _, name in board.names))})
+BY_NAME = {alias: board for key, board in BOARDS.items() for alias in (key, *(name for _, name in board.names))}
+"""Boards by all the names that they have had."""

@@ -11,7 +11,7 @@ from pathlib import Path
 from string import Template
 from typing import Any
 
-from .boards import all_names, board_by_name
+from .boards import BY_NAME
 from .links import ProcessLink, SerialLink, emulator_command, find_port
 from .project import ProjectHandler, common_options
 from .server import ProjectOption, ServerError
@@ -25,7 +25,7 @@ CMAKE_PACKAGES = "Debian: apt-get install cmake ninja-build"
 
 ALL = ["generate_project", "build", "flash", "open_transport"]
 OPTIONS = [
-    *common_options(all_names()),
+    *common_options(sorted(BY_NAME)),
     ProjectOption("zephyr_base", "Zephyr's folder; without it the variable ZEPHYR_BASE.", optional=ALL),
     ProjectOption("zephyr_modules", "Folders of modules, with ; between them; without it those beside Zephyr's folder, "
                   "or west's.", optional=ALL),
@@ -62,13 +62,13 @@ class ZephyrHandler(ProjectHandler):
     def flash(self, options: dict[str, Any]) -> None:
         settings = self.settings(options)
         self._elf()
-        if board_by_name(settings["board"]).qemu:
+        if BY_NAME[settings["board"]].qemu:
             return  # the emulator loads the program when it starts
         command = flash_command(settings, (self.folder / "build/zephyr/runners.yaml").read_text())
         self._run(command, "pip install west", settings, {**os.environ, "ZEPHYR_BASE": str(zephyr_base(settings))})
 
     def open_link(self, settings: Mapping[str, Any]) -> ProcessLink | SerialLink:
-        board = board_by_name(settings["board"])
+        board = BY_NAME[settings["board"]]
         if board.qemu:
             return ProcessLink(emulator_command(*board.qemu, self._elf()))
         port = settings.get("port") or find_port(board.usb_ids, settings.get("serial_number"))
@@ -109,7 +109,7 @@ def zephyr_release(base: Path) -> tuple[int, int]:
 
 def configure_command(base: Path, settings: Mapping[str, Any], project: Path) -> list[str]:
     """CMake's command line for the project in ``project``, with the tree in ``base``."""
-    name = board_by_name(settings["board"]).name_in(zephyr_release(base))
+    name = BY_NAME[settings["board"]].name_in(zephyr_release(base))
     modules = settings.get("zephyr_modules") or ";".join(
         str(folder) for folder in (base.parent / "modules" / module for module in MODULES) if folder.is_dir()
     )
