@@ -29,7 +29,8 @@ from tvm_pex.graph import (
     Window,
     constants_of,
 )
-from tvm_pex.scheduling.schedule import Schedule, Segment, Unschedulable, make_segment, sliced_channels
+from tvm_pex.scheduling.schedule import Schedule, Segment
+from tvm_pex.scheduling.segments import Unschedulable, make_segment, sliced_channels
 
 _PLAIN = Rescale(1, 0, 0, 0)
 _POINT = Window()

@@ -11,8 +11,9 @@ from tvm_pex.memory_planner import plan_memory
 from tvm_pex.scheduling.cost import operator_instructions, schedule_instructions, schedule_macs, segment_instructions
 from tvm_pex.scheduling.front import together
 from tvm_pex.scheduling.lifetimes import memory_problem
-from tvm_pex.scheduling.schedule import Schedule, Segment, Unschedulable, check_once, make_segment
+from tvm_pex.scheduling.schedule import Schedule, Segment, check_once
 from tvm_pex.scheduling.search import Choice, OverBudget, find_front, find_schedule
+from tvm_pex.scheduling.segments import Unschedulable, make_segment
 
 GRAPHS = range(3000, 3030)
 

@@ -20,7 +20,8 @@ from tvm_pex.graph import Graph, Slice, Window
 from tvm_pex.memory_planner import Buffer, Problem, plan_memory
 from tvm_pex.packing.validator import fault_of
 from tvm_pex.scheduling.lifetimes import layer_by_layer_bytes, memory_problem, sums_name
-from tvm_pex.scheduling.schedule import Ring, Schedule, make_segment
+from tvm_pex.scheduling.schedule import Ring, Schedule
+from tvm_pex.scheduling.segments import make_segment
 
 GRAPHS = 600
 NONE: frozenset[str] = frozenset()  # no input is kept: all may be overwritten

@@ -14,18 +14,9 @@ from tvm_pex.memory_planner import plan_memory
 from tvm_pex.scheduling.lifetimes import memory_problem
 from tvm_pex.scheduling.orders import operator_orders
 from tvm_pex.scheduling.rings import last_reader, ring_pixels
-from tvm_pex.scheduling.schedule import (
-    Ring,
-    Schedule,
-    Segment,
-    Unschedulable,
-    check_once,
-    make_segment,
-    schedule_from_json,
-    sliced_channels,
-    written_through,
-)
+from tvm_pex.scheduling.schedule import Ring, Schedule, Segment, check_once, schedule_from_json, written_through
 from tvm_pex.scheduling.search import find_schedule
+from tvm_pex.scheduling.segments import Unschedulable, make_segment, sliced_channels
 
 ROWS, PIXELS = ("rows",), ("rows", "pixels")
 GRAPHS = 400

@@ -17,7 +17,8 @@ from tvm_pex.cli.planning import Step, progress
 from tvm_pex.memory_planner import Problem, plan_memory
 from tvm_pex.options import PlanOptions
 from tvm_pex.scheduling.lifetimes import memory_problem, segment_problem, sums_name
-from tvm_pex.scheduling.schedule import Schedule, Segment, Unschedulable, make_segment, sliced_channels
+from tvm_pex.scheduling.schedule import Schedule, Segment
+from tvm_pex.scheduling.segments import Unschedulable, make_segment, sliced_channels
 
 if TYPE_CHECKING:
     from tvm_pex.graph import Graph

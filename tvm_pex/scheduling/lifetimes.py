@@ -17,13 +17,7 @@ import numpy as np
 from tvm_pex.graph import Convolution, Graph, Operator, Pool, Tensor, Window, subgraph
 from tvm_pex.memory_planner import Buffer, Problem
 from tvm_pex.scheduling.rings import Times, last_reader
-from tvm_pex.scheduling.schedule import (
-    Ring,
-    Schedule,
-    Segment,
-    Stage,
-    written_through,
-)
+from tvm_pex.scheduling.schedule import Ring, Schedule, Segment, Stage, written_through
 
 _WIDEST = 255  # the largest magnitude of an 8-bit value, signed or not
 

@@ -28,7 +28,8 @@ from tvm_pex.memory_planner import plan_memory
 from tvm_pex.scheduling.cost import operator_instructions, overhead, segment_macs
 from tvm_pex.scheduling.lifetimes import accumulators, memory_problem, segment_problem, sum_bytes
 from tvm_pex.scheduling.orders import operator_orders
-from tvm_pex.scheduling.schedule import Schedule, Segment, Unschedulable, make_segment, outside_tensors, sliced_channels
+from tvm_pex.scheduling.schedule import Schedule, Segment
+from tvm_pex.scheduling.segments import Unschedulable, make_segment, outside_tensors, sliced_channels
 
 ALL_AXES = ("rows", "pixels", "channels")
 

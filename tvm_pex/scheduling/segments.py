@@ -1,0 +1,298 @@
+"""Which operators may run interleaved, and when each of them does: a list of operators to a Segment. Pure integers.
+
+The formulas are those of ``tvm_pex.scheduling.schedule``. Along one axis, ``stride`` spreads from any operator to its
+neighbours; ``delay`` begins as the least, and then moves operators that have time to spare to where less is kept.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+
+from tvm_pex.graph import Concat, Convolution, Gather, Graph, Operator, Pair, Pool
+from tvm_pex.scheduling.rings import ring_pixels
+from tvm_pex.scheduling.schedule import Ring, Segment, Stage
+from tvm_pex.scheduling.strips import Columns, Sliding, strip_columns
+
+_AXES = ("rows", "pixels")
+
+
+class Unschedulable(ValueError):
+    """The operators cannot run in one segment; the message says why."""
+
+
+def can_reduce(op: Operator, graph: Graph) -> bool:
+    """True for operators whose one window spans their input, so that its pixels may be added up as they come."""
+    height, width, _ = op.views[0]
+    alone = graph.tensors[op.output].shape[:2] == (1, 1)  # padding behind the input gives such a window company
+    if height * width == 1 or not (alone and op.window.covers(op.views[0])):
+        return False
+    return (isinstance(op, Pool) and not op.maximum) or (isinstance(op, Convolution) and op.groups == 1)
+
+
+def make_segment(
+    graph: Graph, operators: Sequence[Operator], axes: Sequence[str], tile: int | None = None, strips: int = 1
+) -> Segment:
+    """The segment that runs ``operators`` (in topological order) along ``axes``, a prefix of ("rows", "pixels").
+
+    Operators with time to spare run early or late, whichever keeps less in memory. With a ``tile``, a divisor of
+    ``sliced_channels``, the whole nest runs once for each slice of that many channels; with ``strips``, once for each
+    of at most that many strips of columns.
+    Raises Unschedulable when two paths between the same operators disagree about strides, when a tensor would be read
+    under another shape than it is written, when something inside needs a reduction's result, or when there would be
+    strips of a reduction.
+    """
+    links = _Links(graph, operators)
+    if strips > 1:
+        strips = _cut_into_strips(links, strips)
+    flags = tuple(axis in axes for axis in _AXES)
+    strides = _strides(links, flags)
+    delays = _settle(links, strides, _earliest(links, strides))
+    low = tuple(min(delay[axis] for delay in delays) for axis in (0, 1))
+    stages = tuple(
+        Stage(
+            op.name,
+            stride,
+            (delay[0] - low[0], delay[1] - low[1]),
+            links.domain(k),
+            links.reduction[k],
+            links.origin(k),
+        )
+        for k, (op, stride, delay) in enumerate(zip(operators, strides, delays, strict=True))
+    )
+    rings = tuple(Ring(name, pixels, tile or graph.tensors[name].shape[2]) for name, pixels in _rings(links, stages))
+    extent = tuple(
+        max(stage.time(axis, stage.domain[axis] - 1) + 1 for stage in stages) if flags[axis] else 1 for axis in (0, 1)
+    )
+    names = (("channels",) if tile else ()) + tuple(a for a in _AXES if a in axes)
+    return Segment(names, stages, rings, (extent[0], extent[1]), tile, strips)
+
+
+def _cut_into_strips(links: _Links, strips: int) -> int:
+    """Gives ``links`` the columns of each operator in a strip; answers how many strips there are."""
+    if any(links.reduction):
+        raise Unschedulable("a reduction adds each pixel up once: it has no strips")
+    outside = outside_tensors(links.graph, [op.name for op in links.operators])
+    strides = _axis_strides(links, 1)
+    sliding = [
+        Sliding(
+            op.window,
+            strides[k],
+            links.graph.tensors[op.output].shape[1] if op.output in outside else 0,
+            links.consumers[k],
+        )
+        for k, op in enumerate(links.operators)
+    ]
+    strips, columns = strip_columns(sliding, strips)
+    links.columns = columns if strips > 1 else None  # columns too few for two strips
+    return strips
+
+
+def sliced_channels(graph: Graph, operators: Sequence[Operator]) -> int | None:
+    """Channels of the tensors inside, if ``operators`` can run by slices of channels; else None.
+
+    1. A convolution over all channels reads only whole tensors from outside (it opens), or it comes last and sums
+       over the slices (it closes). It closes only what is nowhere whole, and is no reduction over pixels.
+    2. Everything else works channel by channel: depthwise convolutions of multiplier 1, pools, adds, pads, quantises,
+       slices of all channels.
+    3. All sliced tensors have the same number of channels, and nothing but the last operator's result, or what works
+       channel by channel, leaves the segment.
+    """
+    made = {op.output for op in operators}
+    outside = outside_tensors(graph, [op.name for op in operators])
+    channels: set[int] = set()
+    for position, op in enumerate(operators):
+        width = graph.tensors[op.output].shape[2]
+        inside = [name in made for name in op.inputs]
+        if isinstance(op, Convolution) and op.groups == 1:
+            closing = any(inside)
+            if closing and (position != len(operators) - 1 or can_reduce(op, graph) or op.inputs[0] in outside):
+                return None
+            channels.add(op.views[0][2] if closing else width)
+        elif not _by_channel(op, width):
+            return None
+        else:
+            channels.add(width)
+        if any(view != graph.tensors[name].shape for name, view in zip(op.inputs, op.views, strict=True)):
+            return None
+    return channels.pop() if len(channels) == 1 else None
+
+
+def _by_channel(op: Operator, width: int) -> bool:
+    """True if each of the ``width`` channels that ``op`` gives is made of the inputs' channel of the same number."""
+    if isinstance(op, Concat | Gather):
+        return False
+    return op.views[0][2] == width and (not isinstance(op, Convolution) or op.groups == width)
+
+
+class _Links:
+    """Who feeds whom inside a segment, by position in its list of operators."""
+
+    def __init__(self, graph: Graph, operators: Sequence[Operator]) -> None:
+        self.graph = graph
+        self.operators = operators
+        self.position = {op.name: k for k, op in enumerate(operators)}
+        made = {op.output: k for k, op in enumerate(operators)}
+        # What is whole already need not be added up as it comes.
+        self.reduction = [can_reduce(op, graph) and op.inputs[0] in made for op in operators]
+        self.columns: list[Columns] | None = None
+        self.producers: list[list[int]] = [[] for _ in operators]
+        self.consumers: list[list[int]] = [[] for _ in operators]
+        for k, op in enumerate(operators):
+            for tensor, view in zip(op.inputs, op.views, strict=True):
+                p = made.get(tensor)
+                if p is None:
+                    continue
+                if view != graph.tensors[tensor].shape:
+                    raise Unschedulable(f"{op.name} reads {tensor} under another shape")
+                if self.reduction[p]:
+                    raise Unschedulable(f"{op.name} needs the whole of {tensor}")
+                self.producers[k].append(p)
+                if k not in self.consumers[p]:
+                    self.consumers[p].append(k)
+
+    def domain(self, k: int) -> Pair:
+        op = self.operators[k]
+        shape = op.views[0] if self.reduction[k] else self.graph.tensors[op.output].shape
+        return shape[0], self.columns[k].count if self.columns else shape[1]
+
+    def origin(self, k: int) -> Pair:
+        return (self.columns[k].step, self.columns[k].first) if self.columns else (0, 0)
+
+    def step(self, k: int, axis: int) -> int:
+        return 1 if self.reduction[k] else self.operators[k].window.stride[axis]
+
+    def wait(self, k: int, p: int, axis: int) -> int:
+        """Rows (or pixels) of operator p's output that operator k must see before it can give its first."""
+        if self.reduction[k]:
+            return 0
+        return min(self.operators[k].window.reach(axis) - self.pad(k, p, axis), self.domain(p)[axis] - 1)
+
+    def pad(self, k: int, p: int, axis: int) -> int:
+        """How far before p's first position k's first window begins."""
+        window = self.operators[k].window
+        if axis == 0 or not self.columns:
+            return window.pad[axis]
+        return window.pad[1] + self.columns[p].first - self.columns[k].first * window.stride[1]
+
+    def use(self, k: int, p: int, axis: int) -> tuple[int, ...]:
+        """Key of ``last_reader``: what decides which position of k reads a position of p last."""
+        size = self.domain(p)[axis]
+        if self.reduction[k]:
+            return (size, size, 1, 1, 1, 0)
+        w = self.operators[k].window
+        return (size, self.domain(k)[axis], w.kernel[axis], w.stride[axis], w.dilation[axis], self.pad(k, p, axis))
+
+
+def _strides(links: _Links, flags: tuple[bool, ...]) -> list[Pair]:
+    axes = [_axis_strides(links, axis) if flags[axis] else [0] * len(links.operators) for axis in (0, 1)]
+    return list(zip(*axes, strict=True))
+
+
+def _axis_strides(links: _Links, axis: int) -> list[int]:
+    """Time between two rows of each operator: spread from any operator to its neighbours, then as small as possible."""
+    count = len(links.operators)
+    value = [0] * count
+    start_value = math.prod(links.step(k, axis) for k in range(count))  # whole numbers, however far upstream
+    for start in range(count):
+        if value[start]:
+            continue
+        value[start], todo, seen = start_value, [start], [start]
+        while todo:
+            k = todo.pop()
+            near = [(p, value[k] // links.step(k, axis)) for p in links.producers[k]]
+            near += [(c, value[k] * links.step(c, axis)) for c in links.consumers[k]]
+            for other, expected in near:
+                if not value[other]:
+                    value[other] = expected
+                    todo.append(other)
+                    seen.append(other)
+                elif value[other] != expected:
+                    raise Unschedulable(f"paths to {links.operators[other].name} differ in stride")
+        least = math.gcd(*(value[k] for k in seen))
+        for k in seen:
+            value[k] //= least
+    return value
+
+
+def _earliest(links: _Links, strides: Sequence[Pair]) -> list[Pair]:
+    """Least delay of each operator; 0 for operators that read only from outside the segment."""
+    delays: list[Pair] = []
+    for k in range(len(links.operators)):
+        first = [
+            max((delays[p][axis] + strides[p][axis] * links.wait(k, p, axis) for p in links.producers[k]), default=0)
+            for axis in (0, 1)
+        ]
+        delays.append((first[0], first[1]))
+    return delays
+
+
+def _settle(links: _Links, strides: Sequence[Pair], delays: list[Pair]) -> list[Pair]:
+    """Moves operators that have slack to their latest moment where that makes the rings around them smaller."""
+    for k in reversed(range(len(delays))):
+        if not links.consumers[k]:
+            continue
+        latest = [
+            min(delays[c][axis] - strides[k][axis] * links.wait(c, k, axis) for c in links.consumers[k])
+            for axis in (0, 1)
+        ]
+        moved = (max(latest[0], delays[k][0]), max(latest[1], delays[k][1]))
+        if moved == delays[k]:
+            continue
+        around = {k, *links.producers[k]}
+        later = [*delays[:k], moved, *delays[k + 1 :]]
+        if _bytes(links, strides, later, around) < _bytes(links, strides, delays, around):
+            delays = later
+    return delays
+
+
+def _bytes(links: _Links, strides: Sequence[Pair], delays: Sequence[Pair], positions: Iterable[int]) -> int:
+    total = 0
+    for k in positions:
+        tensor = links.graph.tensors[links.operators[k].output]
+        total += _ring_pixels(links, strides, delays, k) * tensor.shape[2] * tensor.item_bytes
+    return total
+
+
+def _copied_at_once(links: _Links, strides: Sequence[Pair], delays: Sequence[Pair], k: int) -> bool:
+    """True if a Concat, and nothing else, copies what operator k makes, unchanged and when it is made."""
+    tensor, readers = links.operators[k].output, links.consumers[k]
+    reader = links.operators[readers[0]] if len(readers) == 1 else None
+    if not isinstance(reader, Concat) or reader.inputs.count(tensor) != 1 or links.reduction[k]:
+        return False
+    at_once = (strides[k], delays[k]) == (strides[readers[0]], delays[readers[0]])
+    return at_once and reader.rescales[reader.inputs.index(tensor)] is None
+
+
+def _rings(links: _Links, stages: Sequence[Stage]) -> Iterable[tuple[str, int]]:
+    """(tensor, pixels) for every tensor that lives only inside the segment."""
+    strides, delays = [s.stride for s in stages], [s.delay for s in stages]
+    outside = outside_tensors(links.graph, [op.name for op in links.operators])
+    for k, op in enumerate(links.operators):
+        if op.output not in outside:
+            yield op.output, _ring_pixels(links, strides, delays, k)
+
+
+def outside_tensors(graph: Graph, operators: Sequence[str]) -> set[str]:
+    """Tensors that something outside ``operators`` reads, the caller included: they must be whole."""
+    inside = set(operators)
+    read = {name for op in graph.operators if op.name not in inside for name in op.inputs}
+    return read | set(graph.outputs)
+
+
+def _ring_pixels(links: _Links, strides: Sequence[Pair], delays: Sequence[Pair], k: int) -> int:
+    """Pixels of operator k's output that are alive at once, at the worst moment; 0 if they lie in a Concat's output."""
+    if _copied_at_once(links, strides, delays, k):
+        return 0
+    height = links.graph.tensors[links.operators[k].output].shape[0]
+    width = links.columns[k].count if links.columns else links.graph.tensors[links.operators[k].output].shape[1]
+    readers = tuple(
+        (
+            strides[c],
+            (delays[c][0] - delays[k][0], delays[c][1] - delays[k][1]),
+            links.use(c, k, 0),
+            links.use(c, k, 1),
+        )
+        for c in links.consumers[k]
+    )
+    return ring_pixels((height, width), strides[k], readers)
