@@ -120,12 +120,13 @@ def test_too_small_by_one_byte(tmp_path: Path) -> None:
         BOARDS["netduinoplus2"].shrunk(131_073, None)
 
 
-def test_a_board_without_room_for_a_wide_stack(tmp_path: Path) -> None:
-    board = M4.shrunk(STACK, None)
+def test_a_board_without_room_for_a_wide_stack() -> None:
     expected = {"answer": np.array([[2]], np.int32)}
-    report = run_firmware(ORDERED, Task(board, board, given((LOOP, 1)), expected))
-    assert report.exact
-    with pytest.raises(TooSmallError, match=f"more than the {STACK}"):
+    for less in (0, 1, 2, 9):
+        board = M4.shrunk(STACK - less, None)
+        assert run_firmware(ORDERED, Task(board, board, given((LOOP, 1)), expected)).exact
+    board = M4.shrunk(STACK, None)
+    with pytest.raises(TooSmallError, match=f"besides its stack, .* more than the {STACK}"):
         run_firmware(Network(ORDERS, 2 * STACK, {"order": 0}, {"answer": 8}), Task(board, board, given((LOOP, 1)), {}))
 
 

@@ -20,6 +20,7 @@ from demo import cannot_run
 from demo_output import Step, gallery, percent, progress, yes_no
 
 if TYPE_CHECKING:
+    from tvm_pex.frontend.tflite_model import Model
     from tvm_pex.microtvm.bare_metal.build import Network
     from tvm_pex.verification.firmware import FirmwareReport, Task
 
@@ -68,10 +69,12 @@ def measure(pixels: Bytes, ram: int, flash: int, step: Step) -> tuple[dict[str, 
         from tvm_pex import _tvm
     except ImportError as error:
         cannot_run(error)
+    from tvm_pex.frontend.tflite_model import load_model
     from tvm_pex.microtvm.bare_metal.build import TooSmallError
     from tvm_pex.microtvm.boards import BOARDS
     from tvm_pex.microtvm.tools import MissingTools, check_tools
     from tvm_pex.verification.firmware import Task, run_firmware
+    from tvm_pex.verification.verify import reference_outputs
 
     _tvm.silence()
     board = BOARDS[BOARD]
@@ -80,14 +83,19 @@ def measure(pixels: Bytes, ram: int, flash: int, step: Step) -> tuple[dict[str, 
         device = board.shrunk(ram, flash)
     except (MissingTools, ValueError) as error:
         cannot_run(error)
-    inputs, expected, ours, stock = prepare(pixels, step)
-    task = Task(board, device, inputs, expected)
+    model = load_model(MODEL)
+    port = model.inputs[0]
+    values = (pixels.astype(np.int16) + (port.zero_point or 0)).astype(port.dtype).reshape(-1, *port.shape)
+    inputs = {port.name: values}
+    step("running stock TVM on this machine", None, None)
+    task = Task(board, device, inputs, reference_outputs(model, inputs))
     step("running tvm_pex's firmware in the device", None, None)
     try:
-        report = run_firmware(ours, task)
+        report = run_firmware(compiled(model), task)
     except TooSmallError as error:
         click.echo(f"firmware_demo: {error}", err=True)
         sys.exit(3)
+    stock = best_plan(model, step)
     step("running stock TVM's firmware in all of the board", None, None)
     whole = run_firmware(stock, replace(task, device=board))
     answer = {
@@ -101,27 +109,24 @@ def measure(pixels: Bytes, ram: int, flash: int, step: Step) -> tuple[dict[str, 
     return answer, next(iter(report.outputs.values())).reshape(len(pixels), -1)
 
 
-def prepare(pixels: Bytes, step: Step) -> tuple[dict[str, Any], dict[str, Any], Network, Network]:
-    """Inputs, the outputs of stock TVM on this machine, and the network by tvm_pex and by stock TVM's best plan."""
-    from tvm_pex._tvm import tvm
+def compiled(model: Model) -> Network:
     from tvm_pex.compiler import compile_model
+    from tvm_pex.microtvm.bare_metal.build import in_one_arena
+
+    made = compile_model(model)
+    return in_one_arena(made.build, made.pool_bytes, made.input_places, made.output_places)
+
+
+def best_plan(model: Model, step: Step) -> Network:
+    from tvm_pex._tvm import tvm
     from tvm_pex.frontend.shifts import define_shifts
-    from tvm_pex.frontend.tflite_model import load_model
     from tvm_pex.lowering.aot import POOL
     from tvm_pex.microtvm.bare_metal.build import in_one_arena
     from tvm_pex.verification.stock_baseline import best_stock
-    from tvm_pex.verification.verify import reference_outputs
 
-    model = load_model(MODEL)
-    reference = tvm.IRModule.from_expr(define_shifts(model.mod["main"])[0])
-    plan = best_stock(reference, lambda done, of: step("building with stock TVM", done, of))
-    step("compiling", None, None)
-    made = compile_model(model)
-    port = model.inputs[0]
-    values = (pixels.astype(np.int16) + (port.zero_point or 0)).astype(port.dtype).reshape(-1, *port.shape)
-    ours = in_one_arena(made.build, made.pool_bytes, made.input_places, made.output_places)
-    inputs, stock = {port.name: values}, in_one_arena(plan.build, {POOL: plan.workspace_bytes}, {}, {})
-    return inputs, reference_outputs(model, inputs), ours, stock
+    module = tvm.IRModule.from_expr(define_shifts(model.mod["main"])[0])
+    plan = best_stock(module, lambda done, of: step("building with stock TVM", done, of))
+    return in_one_arena(plan.build, {POOL: plan.workspace_bytes}, {}, {})
 
 
 def figures(report: FirmwareReport) -> dict[str, int]:

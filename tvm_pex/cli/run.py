@@ -69,9 +69,10 @@ def run(
 ) -> None:  # fmt: skip
     """Build bare-metal firmware, run it on an emulated board, compare every output byte, measure it.
 
-    The outputs are compared with stock TVM's program on this machine. RAM and flash are those of the linked file, stack
-    is what was in use, instructions are what was executed: the same numbers on any machine. With --per-operator an
-    instruction counts for the operator to which the compiler's debug information assigns it.
+    The outputs are compared with stock TVM's program on this machine; float outputs are the same within 1e-5 of their
+    range. RAM and flash are those of the linked file, stack is what was in use, instructions are what was executed, not
+    cycles: the same numbers on any machine. With --per-operator an instruction counts for the operator to which the
+    compiler's debug information assigns it.
 
     All memory pools of --pool lie in the one RAM of the board.
 

@@ -24,7 +24,7 @@ from tvm_pex.port_files import Array
 
 _PLUGIN = Path(__file__).parent / "bare_metal" / "instruction_counts.c"
 _CALLER = "run_network"  # main.c
-_OWN_FILES = ("main.c", "startup.c", "startup.h", "systick.c", "semihosting.h", "stack.h")
+_OWN_FILES = ("main.c", "startup.c", "systick.c", "semihosting.h", "stack.h")
 _FUNCTION = re.compile(r"^TVM_DLL \w+ (?:tvmgen_default_)?(\w+)\(.*\{$")
 _LOOP = re.compile(r"^ *for \(int32_t (\w+) = 0;")
 LOOPS = "(loops)"

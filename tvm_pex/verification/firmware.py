@@ -11,6 +11,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from tvm_pex.lowering.aot import ARENA_ALIGNMENT
 from tvm_pex.microtvm.bare_metal.build import Network, Objects, TooSmallError, compile_network, link
 from tvm_pex.microtvm.boards import Board
 from tvm_pex.microtvm.elf import Sections, read_sections
@@ -83,13 +84,13 @@ def run_firmware(network: Network, task: Task) -> FirmwareReport:
 
 
 def _wide(objects: Objects) -> Firmware:
-    """With all the stack there is room for, up to WIDE_STACK."""
+    """With all the stack there is room for, up to WIDE_STACK, and as aligned as the arena behind it."""
     try:
         return _firmware(objects, WIDE_STACK, counts=False, device=objects.board)
     except TooSmallError as error:
         if error.memory != "RAM":
             raise
-        left = (WIDE_STACK - error.excess_bytes) // 8 * 8
+        left = (WIDE_STACK - error.excess_bytes) // ARENA_ALIGNMENT * ARENA_ALIGNMENT
         return _firmware(objects, max(left, 0), counts=False, device=objects.board)
 
 

@@ -37,13 +37,17 @@ class FirmwareError(Exception):
 
 
 class TooSmallError(FirmwareError):
-    """A memory of the board is too small. ``memory`` is "RAM" or "FLASH"; ``excess_bytes`` are missing."""
+    """A memory of the board is too small. ``memory`` is "RAM" or "FLASH"; ``excess_bytes`` are missing.
 
-    def __init__(self, board: Board, memory: str, excess_bytes: int) -> None:
+    ``without_stack`` tells that these are too few: the stack would need some, too.
+    """
+
+    def __init__(self, board: Board, memory: str, excess_bytes: int, *, without_stack: bool) -> None:
         self.memory, self.excess_bytes = memory, excess_bytes
         present = board.ram if memory == "RAM" else board.flash
         super().__init__(
-            f"{board.name}: the firmware needs {present.bytes + excess_bytes} bytes of {memory}, "
+            f"{board.name}: the firmware needs {present.bytes + excess_bytes} bytes of {memory}"
+            f"{' besides its stack' if without_stack and memory == 'RAM' else ''}, "
             f"{excess_bytes} more than the {present.bytes} that there are"
         )
 
@@ -105,7 +109,7 @@ def compile_network(
     sources = [path for path in network.build.files if path.startswith(SOURCES)] + [str(path) for path in extra_sources]
     objects = [f"{Path(source).stem}.o" for source in sources]
     for source, file in zip(sources, objects):
-        _run([CROSS_COMPILER, *flags, "-w", "-c", source, "-o", file], folder, board)
+        _check(_gcc([CROSS_COMPILER, *flags, "-w", "-c", source, "-o", file], folder))
     return Objects(network, board, folder, flags, tuple(objects))
 
 
@@ -125,18 +129,21 @@ def link(
         *(str(_HERE / source) for source in _OWN_SOURCES), *objects.files,
         "-nostartfiles", "-nostdlib", "-Wl,--gc-sections", "-Wl,-Tfirmware.ld", "-lm", "-lc", "-lgcc", "-o", name,
     ]  # fmt: skip
-    _run(command, folder, board)
+    done = _gcc(command, folder)
+    overflow = _OVERFLOW.search(done.stderr)
+    if done.returncode and overflow:
+        raise TooSmallError(board, overflow[1], int(overflow[2]), without_stack=stack_bytes == 0)
+    _check(done)
     return folder / name
 
 
-def _run(command: Sequence[str], folder: Path, board: Board) -> None:
-    done = subprocess.run(command, check=False, cwd=folder, stdin=subprocess.DEVNULL, capture_output=True, text=True)
-    if done.returncode == 0:
-        return
-    overflow = _OVERFLOW.search(done.stderr)
-    if overflow:
-        raise TooSmallError(board, overflow[1], int(overflow[2]))
-    raise FirmwareError(f"the firmware does not build:\n{done.stderr.strip()}")
+def _gcc(command: Sequence[str], folder: Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(command, check=False, cwd=folder, stdin=subprocess.DEVNULL, capture_output=True, text=True)
+
+
+def _check(done: subprocess.CompletedProcess[str]) -> None:
+    if done.returncode:
+        raise FirmwareError(f"the firmware does not build:\n{done.stderr.strip()}")
 
 
 def _header(network: Network) -> str:
