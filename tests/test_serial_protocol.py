@@ -264,7 +264,7 @@ def test_nobody_answers() -> None:
             return b""
 
     line = Silence()
-    with pytest.raises(LineError, match="no good answer to reset after 3 tries"):
+    with pytest.raises(LineError, match="no good answer to reset after 3 tries of 1 s: is the program on the board"):
         Session(line, Patience(tries=3), seed=0).info()
     assert line.asked == 3
 
