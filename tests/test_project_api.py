@@ -219,7 +219,7 @@ def test_what_goes_wrong_on_the_device(project: Project) -> None:
 def test_a_device_that_hangs_answers_again_after_a_restart(project: Project) -> None:
     inputs = toy_inputs(0)
     inputs["side"][0] = 102
-    with pytest.raises(LineError, match="no good answer to run after 5 tries"):
+    with pytest.raises(LineError, match=r"no good answer to run after 5 tries of 0\.5 s: the program hangs"):
         project.run(inputs, Patience(seconds=0.5, tries_to_run=5))
     with pytest.raises(LineError, match="no good answer to reset after 2 tries"):
         project.run(toy_inputs(0), Patience(seconds=0.5, tries=2))

@@ -6,6 +6,7 @@ No clock decides: the line of most tests answers at once or never.
 from __future__ import annotations
 
 import ctypes
+import os
 import random
 import struct
 import subprocess
@@ -17,7 +18,7 @@ import pytest
 from faulty_line import Faults, FaultyLine
 
 from tvm_pex.microtvm import serial_protocol
-from tvm_pex.microtvm.project_api.links import ProcessLink
+from tvm_pex.microtvm.project_api.links import ProcessLink, SerialLink
 from tvm_pex.microtvm.serial_protocol import DeviceError, Kind, LineError, Patience, Session, Status, decode, encode
 
 FIRMWARE = Path(serial_protocol.__file__).parent / "firmware"
@@ -264,7 +265,7 @@ def test_nobody_answers() -> None:
             return b""
 
     line = Silence()
-    with pytest.raises(LineError, match="no good answer to reset after 3 tries"):
+    with pytest.raises(LineError, match="no good answer to reset after 3 tries of 1 s: is the program on the board"):
         Session(line, Patience(tries=3), seed=0).info()
     assert line.asked == 3
 
@@ -280,3 +281,19 @@ def test_noise_on_pipes_under_the_sanitizer(seed: int, program: Path) -> None:
         for _ in range(3):
             inputs = tensors(draw)
             assert Session(link, seed=seed).run(inputs, OUTPUTS).outputs == expected(inputs)
+
+
+def test_over_a_serial_port(program: Path) -> None:
+    """pyserial on a pseudoterminal, whose other end is the device's standard input and output."""
+    board, terminal = os.openpty()
+    link = SerialLink(os.ttyname(terminal), 115200)
+    with subprocess.Popen([str(program)], stdin=board, stdout=board) as process:
+        try:
+            for seed in range(20):
+                inputs = tensors(random.Random(seed))
+                assert Session(link, seed=seed).run(inputs, OUTPUTS).outputs == expected(inputs)
+        finally:
+            process.kill()
+            link.close()
+    os.close(board)
+    os.close(terminal)

@@ -20,14 +20,15 @@ TEMPLATES = Path(__file__).with_name("templates")
 Array = npt.NDArray[Any]
 
 
-def generate_project(template: str | Path, archive: Path, folder: Path, **options: Any) -> Project:
+def generate_project(template: str | Path, archive: str | Path, folder: str | Path, **options: Any) -> Project:
     """Make ``folder``, which must not exist, a project that serves the model of ``archive``.
 
     ``template`` is ``"qemu"``, ``"zephyr"`` or the folder of another template; ``archive`` comes from ``tvm-pex
     compile``; ``options`` are the template's. The project builds without TVM and without tvm_pex.
     Raises ProjectAPIError.
     """
-    source = TEMPLATES / template
+    ours = TEMPLATES / template
+    source = ours if ours.is_dir() else Path(template)
     client = ProjectAPIClient(source)
     try:
         if not client.server_info_query()["is_template"]:
@@ -45,7 +46,7 @@ class Project:
     its stack since it was started.
     """
 
-    def __init__(self, folder: Path, **options: Any) -> None:
+    def __init__(self, folder: str | Path, **options: Any) -> None:
         """Raises ProjectAPIError if ``folder`` is no generated project."""
         self.folder = Path(folder)
         self.options = options

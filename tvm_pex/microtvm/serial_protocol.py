@@ -56,6 +56,12 @@ _REASONS = {
 }
 
 
+_SILENCE = {
+    Kind.RESET: ": is the program on the board, and is it this serial line?",
+    Kind.RUN: ": the program hangs or has crashed; is its stack too small?",
+}
+
+
 class LineError(Exception):
     """The line does not carry frames well enough, or nobody answers."""
 
@@ -185,7 +191,8 @@ class Session:
             answer = self._await(kind)
             if answer is not None:
                 return _check(kind, answer)
-        raise LineError(f"no good answer to {kind.name.lower()} after {tries} tries of {self.patience.seconds:g} s")
+        waited = f"after {tries} tries of {self.patience.seconds:g} s"
+        raise LineError(f"no good answer to {kind.name.lower()} {waited}{_SILENCE.get(kind, '')}")
 
     def _await(self, kind: Kind) -> bytes | None:
         deadline = time.monotonic() + self.patience.seconds

@@ -61,7 +61,7 @@ class ProcessLink:
 def emulator_command(machine: str, cpu: str, elf: Path) -> list[str]:
     """QEMU with the first UART on its standard input and output."""
     # Not -nographic: it would put QEMU's monitor on the serial line.
-    quiet = ("-display", "none", "-monitor", "none", "-nic", "none")
+    quiet = ("-display", "none", "-monitor", "none")
     return ["qemu-system-arm", "-machine", machine, "-cpu", cpu, *quiet, "-serial", "stdio", "-kernel", str(elf)]
 
 

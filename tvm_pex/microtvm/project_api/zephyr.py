@@ -92,7 +92,7 @@ def zephyr_base(settings: Mapping[str, Any]) -> Path:
     text = settings.get("zephyr_base") or os.environ.get("ZEPHYR_BASE")
     if not text:
         raise ServerError("where is Zephyr? Give the option zephyr_base or set ZEPHYR_BASE")
-    return Path(text).resolve()
+    return Path(text).expanduser().resolve()
 
 
 def zephyr_release(base: Path) -> tuple[int, int]:
