@@ -26,6 +26,7 @@ from tvm_pex.microtvm.project_api.client import ProjectAPIClient, ProjectAPIErro
 from tvm_pex.microtvm.project_api.qemu import QemuHandler
 from tvm_pex.microtvm.project_api.server import Handler, IoTimeoutError, ProjectOption, ServerError, ServerInfo, serve
 from tvm_pex.microtvm.serial_protocol import DeviceError, LineError, Patience, Session
+from tvm_pex.pools import MemoryPool
 
 BOARD = "mps2-an386"
 PACKAGE = Path(project_api.__file__).parent
@@ -325,7 +326,8 @@ def test_missing_tools_are_named(built: Path, monkeypatch: pytest.MonkeyPatch, t
         handler.open_transport({})
 
 
-def test_our_network_on_the_emulated_board(tmp_path: Path) -> None:
+@pytest.mark.parametrize("pools", [(), (MemoryPool("fast", 6000, 1), MemoryPool("slow", 9000, 4))])
+def test_our_network_on_the_emulated_board(pools: tuple[MemoryPool, ...], tmp_path: Path) -> None:
     """The same bytes as the same C built for this machine, which other tests hold against stock TVM."""
     from tvm_pex.compiler import compile_model
     from tvm_pex.frontend.tflite_model import load_model
@@ -334,16 +336,16 @@ def test_our_network_on_the_emulated_board(tmp_path: Path) -> None:
     from tvm_pex.verification.host_run import compile_host, run_host
 
     model = load_model(OWN)
-    compiled = compile_model(model, PlanOptions(overwrite_input=True))
+    compiled = compile_model(model, PlanOptions(overwrite_input=True, pools=pools))
     write_archive(model, compiled, tmp_path / "model.tar")
     (port,) = compiled.build.inputs
     images = np.random.default_rng(1).integers(-128, 128, (4, *port.shape), np.int8)
     expected = run_host(
         compile_host(compiled.build, tmp_path / "host"),
         {port.name: images},
-        arena_bytes=compiled.arena_bytes,
-        input_offsets=compiled.input_offsets,
-        output_offsets=compiled.output_offsets,
+        pools=compiled.pool_bytes,
+        input_places=compiled.input_places,
+        output_places=compiled.output_places,
     ).outputs
     with generate_project("qemu", tmp_path / "model.tar", tmp_path / "project", board=BOARD) as project:
         project.build().flash()

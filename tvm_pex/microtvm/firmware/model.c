@@ -1,4 +1,4 @@
-/* The model of this project in its own memory: one array for the arena and for ports that lie outside it. */
+/* The model of this project in its own memory: one array for all memory pools and for ports that lie outside them. */
 #include "model.h"
 
 #include <tvmgen_default.h>
@@ -9,6 +9,7 @@ static uint8_t memory[MODEL_MEMORY_BYTES] __attribute__((aligned(MODEL_ALIGNMENT
 
 #define PORT(name, size, offset) {memory + (offset), (size)},
 #define PLACE(name, size, offset) .name = memory + (offset),
+#define POOL(name, offset) .name = memory + (offset),
 
 const struct model_port model_inputs[] = {MODEL_INPUTS(PORT)};
 const struct model_port model_outputs[] = {MODEL_OUTPUTS(PORT)};
@@ -20,8 +21,8 @@ const uint32_t model_memory_bytes = MODEL_MEMORY_BYTES;
 int32_t model_run(void) {
   struct tvmgen_default_inputs inputs = {MODEL_INPUTS(PLACE)};
   struct tvmgen_default_outputs outputs = {MODEL_OUTPUTS(PLACE)};
-#ifdef TVMGEN_DEFAULT_ARENA_WORKSPACE_POOL_SIZE
-  struct tvmgen_default_workspace_pools pools = {.arena = memory};
+#ifdef MODEL_POOLS
+  struct tvmgen_default_workspace_pools pools = {MODEL_POOLS(POOL)};
   return tvmgen_default_run(&inputs, &outputs, &pools);
 #else
   return tvmgen_default_run(&inputs, &outputs);

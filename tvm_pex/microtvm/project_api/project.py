@@ -186,11 +186,17 @@ def unpack(archive: Path, folder: Path) -> None:
 
 
 def ports_header(template: str, project: Path) -> str:
-    """``model_ports.h`` of a project: where inputs and outputs lie. A port outside the arena is put behind it."""
+    """``model_ports.h`` of a project: where pools, inputs and outputs lie in one array.
+
+    The pools lie side by side, and behind them the ports that are in none.
+    """
     try:
         metadata = json.loads((project / "model" / "metadata.json").read_text())
         arena = metadata["modules"]["default"]["arena"]
-        alignment, end = int(arena["alignment"]), int(arena["bytes"])
+        alignment, end, pools = int(arena["alignment"]), 0, dict[str, int]()
+        for pool in arena["pools"]:
+            pools[str(pool["name"])] = end = -(-end // alignment) * alignment
+            end += int(pool["peak_bytes"])
         ports = {kind: [dict(port) for port in arena[kind]] for kind in ("inputs", "outputs")}
     except (OSError, ValueError, KeyError):
         raise ServerError("the archive does not say where its ports lie: make it with tvm-pex compile") from None
@@ -198,10 +204,14 @@ def ports_header(template: str, project: Path) -> str:
         if port["offset"] is None:
             port["offset"] = -(-end // alignment) * alignment
             end = port["offset"] + port["size"]
+        else:
+            port["offset"] += pools[port["pool"]]
     return Template(template).substitute(
         model_id=f"{zlib.crc32((project / ARCHIVE).read_bytes()):#010x}u",
         memory_bytes=end,
         alignment=alignment,
+        first_pool=next(iter(pools)).upper(),
+        pools="".join(f" \\\n  POOL({name}, {at})" for name, at in pools.items()),
         **{
             kind: "".join(f" \\\n  PORT({p['identifier']}, {p['size']}, {p['offset']})" for p in ports[kind])
             for kind in ports
