@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import inspect
 import random
+import sys
 from collections.abc import Callable
 from dataclasses import replace
 from itertools import combinations, permutations
@@ -333,6 +335,27 @@ def test_tight_packings_of_known_optimum(count: int, solved: int, worst: int) ->
         peaks.append(plan.peak)
     assert sum(peak == 1000 for peak in peaks) >= solved, peaks
     assert max(peaks) <= 1000 + worst, peaks
+
+
+def from_depth(frames: int, ask: Callable[[], Plan]) -> Plan:
+    return from_depth(frames - 1, ask) if frames else ask()
+
+
+def test_a_deep_caller_leaves_room_for_the_search() -> None:
+    problem, limit = guillotine(random.Random(0), 60, 1000), sys.getrecursionlimit()
+    plan = plan_memory(problem, effort=300)
+    assert from_depth(limit - len(inspect.stack(0)) - 60, lambda: plan_memory(problem, effort=300)) == plan
+    assert sys.getrecursionlimit() == limit
+
+
+def test_a_long_chain_in_place() -> None:
+    """Longer than Python's stack: each buffer begins one byte below the one before, or above."""
+    count = 1100
+    chain = tuple(Buffer(f"b{k:04}", 10, k, k + 1) for k in range(count))
+    pairs = [(one.name, other.name) for one, other in zip(chain, chain[1:], strict=False)]
+    problem = Problem(chain, {pair: 1 for a, b in pairs for pair in ((a, b), (b, a))})
+    plan = plan_memory(problem, effort=0)
+    assert (plan.peak, fault_of(problem, plan)) == (11, None)
 
 
 @pytest.mark.parametrize(("count", "missing", "seeds"), [(120, 6, (0, 2, 4, 6)), (160, 10, (4, 6)), (200, 10, (4,))])
