@@ -5,9 +5,9 @@ from __future__ import annotations
 import inspect
 import random
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
-from itertools import combinations, permutations
+from itertools import combinations, pairwise, permutations
 
 import pytest
 from hypothesis import given, settings
@@ -337,22 +337,25 @@ def test_tight_packings_of_known_optimum(count: int, solved: int, worst: int) ->
     assert max(peaks) <= 1000 + worst, peaks
 
 
-def from_depth(frames: int, ask: Callable[[], Plan]) -> Plan:
-    return from_depth(frames - 1, ask) if frames else ask()
+@pytest.fixture
+def shallow() -> Iterator[int]:
+    """Python's stack has but little room left: its limit."""
+    usual, limit = sys.getrecursionlimit(), len(inspect.stack(0)) + 100
+    sys.setrecursionlimit(limit)
+    yield limit
+    sys.setrecursionlimit(usual)
 
 
-def test_a_deep_caller_leaves_room_for_the_search() -> None:
-    problem, limit = guillotine(random.Random(0), 60, 1000), sys.getrecursionlimit()
-    plan = plan_memory(problem, effort=300)
-    assert from_depth(limit - len(inspect.stack(0)) - 60, lambda: plan_memory(problem, effort=300)) == plan
-    assert sys.getrecursionlimit() == limit
+def test_the_search_goes_deeper_than_the_stack(shallow: int) -> None:
+    problem = guillotine(random.Random(0), 200, 1000)
+    assert fault_of(problem, plan_memory(problem, effort=600)) is None
+    assert sys.getrecursionlimit() == shallow
 
 
-def test_a_long_chain_in_place() -> None:
-    """Longer than Python's stack: each buffer begins one byte below the one before, or above."""
-    count = 1100
-    chain = tuple(Buffer(f"b{k:04}", 10, k, k + 1) for k in range(count))
-    pairs = [(one.name, other.name) for one, other in zip(chain, chain[1:], strict=False)]
+def test_a_long_chain_in_place(shallow: int) -> None:
+    """Longer than Python's stack: a buffer and the next need lie but one byte apart."""
+    chain = tuple(Buffer(f"b{k:04}", 10, k, k + 1) for k in range(2 * shallow))
+    pairs = [(one.name, other.name) for one, other in pairwise(chain)]
     problem = Problem(chain, {pair: 1 for a, b in pairs for pair in ((a, b), (b, a))})
     plan = plan_memory(problem, effort=0)
     assert (plan.peak, fault_of(problem, plan)) == (11, None)

@@ -149,3 +149,14 @@ def test_import_order_does_not_matter() -> None:
     code = "import tvm_pex; from tvm_pex import PexPartition; from tvm import relay; print(relay.transform.Sequential)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert "Sequential" in done.stdout
+
+
+def test_stock_operators_with_many_paths() -> None:
+    """Of the 2**100 paths through what stays with TVM none is walked by itself."""
+    x = relay.var("x", shape=(1, 4, 4, 2), dtype="float32")
+    y = x
+    for _ in range(100):
+        y = relay.multiply(relay.tanh(y), relay.sigmoid(y))
+    y = relay.nn.max_pool2d(y, (2, 2), (2, 2), layout="NHWC")
+    mod = PexPartition()(tvm.IRModule.from_expr(relay.Function([x], y)))
+    assert "pex.schedule" in mod["main"].body.op.attrs
