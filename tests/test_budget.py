@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from random_graphs import GraphMaker, random_graph
 from schedule_simulator import fault_of_schedule
@@ -10,9 +12,9 @@ from tvm_pex.graph import Concat, Graph
 from tvm_pex.memory_planner import plan_memory
 from tvm_pex.scheduling.cost import operator_instructions, schedule_instructions, schedule_macs, segment_instructions
 from tvm_pex.scheduling.front import together
-from tvm_pex.scheduling.lifetimes import memory_problem
+from tvm_pex.scheduling.lifetimes import memory_problem, segment_problem
 from tvm_pex.scheduling.schedule import Schedule, Segment, check_once
-from tvm_pex.scheduling.search import Choice, OverBudget, find_front, find_schedule
+from tvm_pex.scheduling.search import Candidate, Choice, OverBudget, _Paths, find_front, find_schedule
 from tvm_pex.scheduling.segments import Unschedulable, make_segment
 
 GRAPHS = range(3000, 3030)
@@ -56,6 +58,17 @@ def test_recompute_buys_memory() -> None:
     assert peak_of(graph, twice) < peak_of(graph, once)
 
 
+def test_much_recompute_is_no_reason_to_find_nothing() -> None:
+    """Two ways to run one operator again for millions of times; the cheap one is more than is allowed."""
+    maker = GraphMaker()
+    maker.convolution(maker.source("x", (2, 2, 1)), 1)
+    graph, million = maker.graph(), 10**6
+    segment = make_segment(graph, graph.operators, ("rows",))
+    found = [Candidate(0, 1, 8, 1 << 40, segment, 5 * million), Candidate(0, 1, 8, 0, segment, 9 * million)]
+    paths = _Paths(graph, found, frozenset(), 6 * million)
+    assert [choice.instructions for choice in paths.falling()] == [1 << 40]
+
+
 def layers(graph: Graph) -> Schedule:
     return Schedule(tuple(make_segment(graph, [op], ("rows", "pixels")) for op in graph.operators))
 
@@ -86,6 +99,21 @@ def test_what_cannot_fit_is_told_the_least(seed: int) -> None:
     assert error.value.least_bytes == least
     assert {op.name for op in graph.operators} >= set(error.value.operators) != set()
     assert found(graph, error.value.least_bytes)[0] <= least
+
+
+@pytest.mark.parametrize("seed", [3000, 3008, 3025, 3037])
+def test_the_operators_that_need_most_are_told(seed: int) -> None:
+    """The best schedules of these run the operators in another order than the graph."""
+    graph = random_graph(seed, operators=6)
+    kept = frozenset(graph.inputs)
+    schedule = find_schedule(graph, kept=kept)
+    order = [op for segment in schedule.segments for op in segment.operators]
+    assert order != [op.name for op in graph.operators]
+    ordered = replace(graph, operators=tuple(sorted(graph.operators, key=lambda op: order.index(op.name))))
+    peaks = {s.operators: plan_memory(segment_problem(ordered, s, kept)).peak for s in schedule.segments}
+    with pytest.raises(OverBudget) as error:
+        find_schedule(graph, kept=kept, budget=1)
+    assert peaks[error.value.operators] == max(peaks.values())
 
 
 @pytest.mark.parametrize("seed", GRAPHS)

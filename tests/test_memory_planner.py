@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import inspect
 import random
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Iterator
 from dataclasses import replace
-from itertools import combinations, permutations
+from itertools import combinations, pairwise, permutations
 
 import pytest
 from hypothesis import given, settings
@@ -333,6 +335,30 @@ def test_tight_packings_of_known_optimum(count: int, solved: int, worst: int) ->
         peaks.append(plan.peak)
     assert sum(peak == 1000 for peak in peaks) >= solved, peaks
     assert max(peaks) <= 1000 + worst, peaks
+
+
+@pytest.fixture
+def shallow() -> Iterator[int]:
+    """Python's stack has but little room left: its limit."""
+    usual, limit = sys.getrecursionlimit(), len(inspect.stack(0)) + 100
+    sys.setrecursionlimit(limit)
+    yield limit
+    sys.setrecursionlimit(usual)
+
+
+def test_the_search_goes_deeper_than_the_stack(shallow: int) -> None:
+    problem = guillotine(random.Random(0), 200, 1000)
+    assert fault_of(problem, plan_memory(problem, effort=600)) is None
+    assert sys.getrecursionlimit() == shallow
+
+
+def test_a_long_chain_in_place(shallow: int) -> None:
+    """Longer than Python's stack: a buffer and the next need lie but one byte apart."""
+    chain = tuple(Buffer(f"b{k:04}", 10, k, k + 1) for k in range(2 * shallow))
+    pairs = [(one.name, other.name) for one, other in pairwise(chain)]
+    problem = Problem(chain, {pair: 1 for a, b in pairs for pair in ((a, b), (b, a))})
+    plan = plan_memory(problem, effort=0)
+    assert (plan.peak, fault_of(problem, plan)) == (11, None)
 
 
 @pytest.mark.parametrize(("count", "missing", "seeds"), [(120, 6, (0, 2, 4, 6)), (160, 10, (4, 6)), (200, 10, (4,))])

@@ -15,7 +15,7 @@ from tvm.contrib import graph_executor
 from tvm_pex import PexPartition
 from tvm_pex._tvm import relay, tvm
 from tvm_pex.compiler import compile_model
-from tvm_pex.frontend.tflite_model import load_model
+from tvm_pex.frontend.tflite_model import Model, Port, load_model
 from tvm_pex.lowering.aot import STOCK_PLANNERS
 from tvm_pex.scheduling.schedule import schedule_from_json
 
@@ -149,3 +149,24 @@ def test_import_order_does_not_matter() -> None:
     code = "import tvm_pex; from tvm_pex import PexPartition; from tvm import relay; print(relay.transform.Sequential)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert "Sequential" in done.stdout
+
+
+def test_an_input_called_like_an_operator() -> None:
+    x = relay.var("conv0", shape=(1, 6, 6, 3), dtype="int8")
+    y = convolution(convolution(x, random(3, 3, 3, 8)), random(3, 3, 8, 4, seed=2))
+    mod = relay.transform.InferType()(tvm.IRModule.from_expr(relay.Function([x], y)))
+    model = Model("m", mod, (Port("conv0", (1, 6, 6, 3), "int8"),), (Port("output", (1, 2, 2, 4), "int8"),))
+    compiled = compile_model(model)
+    assert set(compiled.input_places) == {"conv0"}
+    assert compiled.report["input_bytes"] == 6 * 6 * 3
+
+
+def test_stock_operators_with_many_paths() -> None:
+    """Of the 2**100 paths through what stays with TVM none is walked by itself."""
+    x = relay.var("x", shape=(1, 4, 4, 2), dtype="float32")
+    y = x
+    for _ in range(100):
+        y = relay.multiply(relay.tanh(y), relay.sigmoid(y))
+    y = relay.nn.max_pool2d(y, (2, 2), (2, 2), layout="NHWC")
+    mod = PexPartition()(tvm.IRModule.from_expr(relay.Function([x], y)))
+    assert "pex.schedule" in mod["main"].body.op.attrs

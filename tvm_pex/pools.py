@@ -21,7 +21,7 @@ from tvm_pex.memory_planner import Buffer, Plan, Problem, plan_memory
 DEFAULT_TRIES = 1500  # questions to the planner whether buffers fit together, beside those of the greedy orders
 _EFFORT = 300  # nodes of the planner's exact search for each question
 _NODES = 50000  # of the exact search over assignments: answers that are known cost no try
-_DEEPEST = 600  # buffers that it takes: Python's stack has an end
+_DEEPEST = 400  # buffers that it takes: Python's stack has an end
 
 Members = tuple[frozenset[str], ...]
 

@@ -109,43 +109,33 @@ class _Region:
 
 def split_regions(reading: Reading) -> list[Graph]:
     """Cuts the owned operators into convex regions: operators with as many stock calls before them go together."""
-    levels = _Levels(reading)
-    numbers = sorted({levels.of_tensor(op.output) for op in reading.graph.operators})
+    levels = _levels(reading)
+    numbers = sorted({levels[op.output] for op in reading.graph.operators})
     return [
-        subgraph(reading.graph, [op for op in reading.graph.operators if levels.of_tensor(op.output) == number])
+        subgraph(reading.graph, [op for op in reading.graph.operators if levels[op.output] == number])
         for number in numbers
     ]
 
 
-class _Levels:
-    """Number of stock calls on the longest path to a tensor."""
+def _levels(reading: Reading) -> dict[str, int]:
+    """For each tensor, the number of stock calls on the longest path to it."""
+    makers = {op.output: op for op in reading.graph.operators}
+    tensor_of = {expr: name for name, expr in (*reading.expressions.items(), *reading.uses)}
+    found: dict[Any, int] = {}
 
-    def __init__(self, reading: Reading) -> None:
-        self.reading = reading
-        self.maker = {op.output: op for op in reading.graph.operators}
-        self.tensor_of = {expr: name for name, expr in reading.expressions.items()}
-        self.tensor_of.update((expr, name) for name, expr in reading.uses)
-        self.tensors: dict[str, int] = {}
+    def visit(expr: Any) -> None:
+        op = makers.get(tensor_of.get(expr, ""))
+        if op is not None:
+            found[expr] = max(found[reading.expressions[name]] for name in op.inputs)
+        elif isinstance(expr, relay.Call):
+            found[expr] = 1 + max((found[argument] for argument in expr.args), default=0)
+        elif isinstance(expr, relay.Tuple):
+            found[expr] = max((found[item] for item in expr.fields), default=0)
+        else:
+            found[expr] = found[expr.tuple_value] if isinstance(expr, relay.TupleGetItem) else 0
 
-    def of_tensor(self, name: str) -> int:
-        if name not in self.tensors:
-            op = self.maker.get(name)
-            if op is not None:
-                self.tensors[name] = max(self.of_tensor(n) for n in op.inputs)
-            else:
-                self.tensors[name] = self.of_expr(self.reading.expressions[name], named=True)
-        return self.tensors[name]
-
-    def of_expr(self, expr: Any, named: bool = False) -> int:
-        if not named and expr in self.tensor_of:
-            return self.of_tensor(self.tensor_of[expr])
-        if isinstance(expr, relay.Call):
-            return 1 + max((self.of_expr(arg) for arg in expr.args), default=0)
-        if isinstance(expr, relay.Tuple):
-            return max((self.of_expr(item) for item in expr.fields), default=0)
-        if isinstance(expr, relay.TupleGetItem):
-            return self.of_expr(expr.tuple_value)
-        return 0
+    relay.analysis.post_order_visit(relay.Tuple(list(reading.expressions.values())), visit)  # operands first
+    return {name: found[expr] for name, expr in reading.expressions.items()}
 
 
 class _Rewriter(relay.ExprMutator):  # type: ignore[misc]

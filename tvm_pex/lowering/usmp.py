@@ -306,11 +306,15 @@ def _written(function: Any) -> set[Any]:
 def _plan_model(program: _Program, overwrite_input: bool, pools: Sequence[MemoryPool]) -> ModelPlan:
     walk = _Walk(program)
     tracks = [*walk.inner, *walk.scratch.values()]
+    taken = {track.buffer.name for track in tracks} | {name for name, _ in program.names.values()}
     inputs: list[str | None] = []
     outputs: list[str | None] = []
     for variable in program.parameters:
         uses = walk.uses.pop(variable, None)
         name = str(variable.name).removesuffix("_buffer_var")
+        while name in taken:  # a port may be called like one of our buffers
+            name += "_"
+        taken.add(name)
         ports = outputs if variable in walk.written else inputs
         ports.append(name if uses else None)
         if uses:

@@ -16,6 +16,9 @@ done with problems that the other gives up.
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from hashlib import blake2b
 from itertools import product
 
@@ -26,7 +29,8 @@ from tvm_pex.packing.placement import Packing
 from tvm_pex.packing.postpone import Postponement
 from tvm_pex.packing.table import FAR, Ints, OutOfNodes, Table, slim, table_of
 
-LARGEST_PART = 600  # the search is as deep as a part has buffers, and Python's stack has an end
+LARGEST_PART = 600
+_FRAMES = 2 * LARGEST_PART  # of Python's stack: two functions for each buffer of a part
 
 
 def search_offsets(packing: Packing, offsets: list[int], bound: int, goal: int, effort: int) -> tuple[list[int], int]:
@@ -42,13 +46,25 @@ def search_offsets(packing: Packing, offsets: list[int], bound: int, goal: int, 
     for part in sorted(packing.parts, key=peak_of, reverse=True):
         if peak_of(part) > goal and len(part) <= LARGEST_PART and effort > 0:
             table = table_of(packing, part)
-            best, proved = improve(table, np.array([offsets[i] for i in part]), goal, effort)
+            with _deeper_stack():
+                best, proved = improve(table, np.array([offsets[i] for i in part]), goal, effort)
             effort -= table.nodes
             bound = max(bound, proved)
             for i, at in zip(part, best.tolist()):
                 offsets[i] = at
         goal = max(goal, peak_of(part))  # nothing is gained by placing the other parts any lower
     return offsets, bound
+
+
+@contextmanager
+def _deeper_stack() -> Iterator[None]:
+    """Lets a search go as deep as the largest part needs, however deep its caller is already."""
+    usual = sys.getrecursionlimit()
+    sys.setrecursionlimit(usual + _FRAMES)
+    try:
+        yield
+    finally:
+        sys.setrecursionlimit(usual)
 
 
 def improve(table: Table, best: Ints, goal: int, effort: int) -> tuple[Ints, int]:

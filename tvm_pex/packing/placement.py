@@ -211,17 +211,17 @@ def _lower_first(packing: Packing, order: Order) -> Order:
         return order
     done: dict[int, None] = {}
     inside = set(order)
-
-    def emit(i: int, waiting: frozenset[int]) -> None:
-        if i in done or i in waiting:
-            return
-        for j, (_, above) in packing.special[i].items():
-            if above < packing.size[j] and j in inside:
-                emit(j, waiting | {i})
-        done[i] = None
-
-    for i in order:
-        emit(i, frozenset())
+    for first in order:
+        path = {} if first in done else {first: iter(packing.special[first].items())}  # no recursion: chains are long
+        while path:
+            i, links = next(reversed(path.items()))
+            for j, (_, above) in links:
+                if above < packing.size[j] and j in inside and j not in done and j not in path:
+                    path[j] = iter(packing.special[j].items())
+                    break
+            else:
+                del path[i]
+                done[i] = None
     return list(done)
 
 

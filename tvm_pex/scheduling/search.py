@@ -34,7 +34,7 @@ from tvm_pex.scheduling.segments import Unschedulable, make_segment, outside_ten
 ALL_AXES = ("rows", "pixels", "channels")
 
 Progress = Callable[[int, int], None]
-_NONE = 1 << 62
+_NONE = 1 << 100  # above any price, however dear recompute is made
 _SLACK = (0, 2, 5)  # percent above the least peak of single segments where paths are tried
 _STRIPS = (2, 3, 4, 6, 8)
 _WEIGHTS = (0, 16, 256, 1 << 40)  # instructions that a path is charged for a multiply-accumulate that it runs again
@@ -92,13 +92,13 @@ def find_schedule(
     """
     orders = _all_paths(graph, axes, kept, max_overhead, progress)
     low = [choice for paths in orders for choice in paths.at_least()]
+    least = min(low, key=lambda choice: (choice.arena_bytes, choice.instructions))
     if budget is None:
-        return min(low, key=lambda choice: (choice.arena_bytes, choice.instructions)).schedule
+        return least.schedule
     fitting = [choice for choice in low if choice.arena_bytes <= budget]
     for paths in orders:
         fitting += itertools.islice((c for c in paths.falling() if c.arena_bytes <= budget), 1)
     if not fitting:
-        least = min(low, key=lambda choice: choice.arena_bytes)
         raise OverBudget(budget, least.arena_bytes, _highest(graph, least.schedule, kept).operators)
     return min(fitting, key=lambda choice: (choice.instructions, choice.arena_bytes)).schedule
 
@@ -124,7 +124,10 @@ def find_front(
 
 def _highest(graph: Graph, schedule: Schedule, kept: frozenset[str]) -> Segment:
     """The segment that needs most."""
-    return max(schedule.segments, key=lambda s: plan_memory(segment_problem(graph, s, kept), effort=_EFFORT).peak)
+    operators = {op.name: op for op in graph.operators}
+    order = tuple(operators[name] for segment in schedule.segments for name in segment.operators)
+    ordered = dataclasses.replace(graph, operators=order)
+    return max(schedule.segments, key=lambda s: plan_memory(segment_problem(ordered, s, kept), effort=_EFFORT).peak)
 
 
 def _all_paths(
