@@ -36,6 +36,7 @@ ORDERS = CBuild(
     constant_bytes=0,
     inputs=(CPort("order", "order", (2,), "int32"),),
     outputs=(CPort("answer", "answer", (1,), "int32"),),
+    pools=(),
 )
 ORDERED = in_one_arena(ORDERS, {}, {}, {})
 
@@ -126,8 +127,9 @@ def test_a_board_without_room_for_a_wide_stack() -> None:
         board = M4.shrunk(STACK - less, None)
         assert run_firmware(ORDERED, Task(board, board, given((LOOP, 1)), expected)).exact
     board = M4.shrunk(STACK, None)
+    large = Network(ORDERS, 2 * STACK, {}, {"order": 0}, {"answer": 8})
     with pytest.raises(TooSmallError, match=f"besides its stack, .* more than the {STACK}"):
-        run_firmware(Network(ORDERS, 2 * STACK, {"order": 0}, {"answer": 8}), Task(board, board, given((LOOP, 1)), {}))
+        run_firmware(large, Task(board, board, given((LOOP, 1)), {}))
 
 
 def test_a_wrong_answer_is_not_exact() -> None:
