@@ -193,7 +193,8 @@ def ports_header(template: str, project: Path) -> str:
     try:
         metadata = json.loads((project / "model" / "metadata.json").read_text())
         arena = metadata["modules"]["default"]["arena"]
-        alignment, end, pools = int(arena["alignment"]), 0, dict[str, int]()
+        alignment, end = int(arena["alignment"]), 0
+        pools: dict[str, int] = {}
         for pool in arena["pools"]:
             pools[str(pool["name"])] = end = -(-end // alignment) * alignment
             end += int(pool["peak_bytes"])
