@@ -8,6 +8,7 @@ import io
 import json
 import os
 import random
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -208,6 +209,16 @@ def test_build_needs_neither_tvm_nor_tvm_pex(archive: Path, tmp_path: Path) -> N
             assert json.loads(source.readline()) == {"jsonrpc": "2.0", "id": 7, "result": None}
     assert process.returncode == 0
     assert (moved / "build/firmware.elf").exists()
+
+
+def test_ctrl_c_ends_a_server_without_a_word(capfd: pytest.CaptureFixture[str]) -> None:
+    client = ProjectAPIClient(TEMPLATES / "qemu")
+    client.server_info_query()  # it is up
+    client._process.send_signal(signal.SIGINT)
+    with pytest.raises(ProjectAPIError, match="the server ended, with status 130"):
+        client.server_info_query()
+    client.close()
+    assert capfd.readouterr().err == ""
 
 
 def test_a_bad_line_to_the_emulated_uart(built: Path) -> None:

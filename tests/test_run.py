@@ -132,9 +132,16 @@ def test_arrays_that_do_not_fit(tmp_path: Path) -> None:
     np.savez(tmp_path / "x.npz", y=np.zeros(24))
     with pytest.raises(BadInput, match="x is not a file"):
         read(tmp_path / "x.npz", INT8)
-    path.write_bytes(b"no array")
-    with pytest.raises(BadInput, match="cannot be read"):
-        read(path, INT8)
+    whole = (tmp_path / "x.npz").read_bytes()
+    spoiled = whole.replace(bytes(24), bytes(23) + b"1")
+    for name, data in (("x.npy", b"no array"), ("x.npy", whole), ("x.npz", whole[:-30]), ("x.npz", spoiled)):
+        (tmp_path / name).write_bytes(data)
+        with pytest.raises(BadInput, match="cannot be read"):
+            read(tmp_path / name, Port("y", (24,), "float64"))
+    np.save(path, np.zeros(24))
+    path.rename(tmp_path / "x.npz")
+    with pytest.raises(BadInput, match="no archive of arrays"):
+        read(tmp_path / "x.npz", INT8)
 
 
 def test_pictures(tmp_path: Path) -> None:
