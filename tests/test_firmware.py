@@ -16,8 +16,8 @@ from tvm_pex.lowering.aot import HEADERS, SOURCES, CBuild, CPort
 from tvm_pex.microtvm.bare_metal.build import Network, TooSmallError, compile_network, in_one_arena, link
 from tvm_pex.microtvm.boards import BOARDS
 from tvm_pex.microtvm.elf import SourceMap, read_sections
+from tvm_pex.microtvm.emulation import EmulationError, Firmware, StackOverflow, emulate
 from tvm_pex.microtvm.operator_profile import CALLS, LOOPS, line_owners
-from tvm_pex.microtvm.qemu import EmulationError, Firmware, StackOverflow, emulate
 from tvm_pex.microtvm.tools import MissingTools, check_tools
 from tvm_pex.pools import Place
 from tvm_pex.verification.firmware import EXCEPTION_FRAME, FirmwareReport, Task, run_firmware

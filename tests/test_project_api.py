@@ -21,8 +21,9 @@ from faulty_line import Faults, FaultyLine
 from model_files import OWN
 from toy_archive import ARENA, toy_inputs, toy_output, write_toy_archive
 
-from tvm_pex.microtvm import Project, generate_project, project_api
+from tvm_pex.microtvm import Project, boards, generate_project, project_api
 from tvm_pex.microtvm.generated_project import TEMPLATES
+from tvm_pex.microtvm.project_api import qemu
 from tvm_pex.microtvm.project_api.client import ProjectAPIClient, ProjectAPIError
 from tvm_pex.microtvm.project_api.qemu import QemuHandler
 from tvm_pex.microtvm.project_api.server import Handler, IoTimeoutError, ProjectOption, ServerError, ServerInfo, serve
@@ -180,6 +181,13 @@ def test_every_file_of_the_project(built: Path) -> None:
     assert "PORT(x, 600, 112)" in ports
     assert "PORT(side, 20, 1008)" in ports  # outside the arena of 997 bytes: behind it
     assert "MODEL_MEMORY_BYTES 1028" in ports
+
+
+def test_the_same_core_as_for_run() -> None:
+    """A project stands alone, so it has the compiler's options a second time."""
+    assert {name: tuple(flags.split()) for name, (_, flags) in qemu.BOARDS.items()} == {
+        name: boards.BOARDS[name].flags for name in qemu.BOARDS
+    }
 
 
 def test_memory_is_arena_stack_and_a_constant(built: Path) -> None:

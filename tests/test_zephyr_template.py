@@ -15,10 +15,10 @@ from toy_archive import toy_inputs, toy_output, write_toy_archive
 
 from tvm_pex.microtvm import generate_project
 from tvm_pex.microtvm.project_api import links
-from tvm_pex.microtvm.project_api.boards import BOARDS, BY_NAME
 from tvm_pex.microtvm.project_api.client import ProjectAPIError
 from tvm_pex.microtvm.project_api.server import ServerError
 from tvm_pex.microtvm.project_api.zephyr import ZephyrHandler, configure_command, flash_command, toolchain
+from tvm_pex.microtvm.project_api.zephyr_boards import BOARDS, BY_NAME
 
 RUNNERS = "runners:\n- stm32cubeprogrammer\n- openocd\n\n# Default flash runner\nflash-runner: {}\n"
 

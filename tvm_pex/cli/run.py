@@ -120,7 +120,7 @@ def _measured(
     model: Model, compiled: CompiledModel, choices: _Choices, step: Step
 ) -> tuple[FirmwareReport, dict[str, Any] | None]:
     from tvm_pex.microtvm.bare_metal.build import FirmwareError, TooSmallError, in_one_arena
-    from tvm_pex.microtvm.qemu import EmulationError
+    from tvm_pex.microtvm.emulation import EmulationError
     from tvm_pex.verification.firmware import run_firmware
     from tvm_pex.verification.host_run import HostError
 
@@ -163,7 +163,7 @@ def _stock(model: Model, task: Task, step: Step) -> dict[str, Any]:
     from tvm_pex.frontend.shifts import define_shifts
     from tvm_pex.lowering.aot import POOL
     from tvm_pex.microtvm.bare_metal.build import TooSmallError, in_one_arena
-    from tvm_pex.microtvm.qemu import EmulationError
+    from tvm_pex.microtvm.emulation import EmulationError
     from tvm_pex.verification.firmware import run_firmware
     from tvm_pex.verification.stock_baseline import best_stock
 

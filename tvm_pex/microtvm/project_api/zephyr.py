@@ -11,11 +11,11 @@ from pathlib import Path
 from string import Template
 from typing import Any
 
-from .boards import BY_NAME
 from .links import ProcessLink, SerialLink, emulator_command, find_port
 from .project import ProjectHandler, common_options
+from .run_tool import run_tool
 from .server import ProjectOption, ServerError
-from .tools import run_tool
+from .zephyr_boards import BY_NAME
 
 OLDEST, NEWEST = (3, 2), (4, 99)
 MODULES = ("hal/cmsis", "hal/cmsis_6", "hal/stm32", "lib/picolibc")
