@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import sys
@@ -245,6 +246,23 @@ def test_talk_over_a_serial_port(archive: Path, tools: Path, tmp_path: Path) -> 
     with pytest.raises(ServerError, match="TransportClosedError"):
         handler.read_transport(1, 5.0)
     handler.close_transport()
+    os.close(terminal)
+
+
+def test_a_cable_pulled_out_in_the_middle(monkeypatch: pytest.MonkeyPatch) -> None:
+    import serial
+
+    def gone(_: serial.Serial) -> int:
+        raise OSError(errno.EIO, "Input/output error")
+
+    board, terminal = os.openpty()
+    link = links.SerialLink(os.ttyname(terminal), 115200)
+    os.write(board, b"xy")
+    monkeypatch.setattr(serial.Serial, "in_waiting", property(gone))
+    with pytest.raises(ServerError, match="TransportClosedError"):
+        link.read(2, 5.0)
+    link.close()
+    os.close(board)
     os.close(terminal)
 
 
