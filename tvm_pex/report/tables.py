@@ -109,6 +109,7 @@ def _memory(report: dict[str, Any]) -> Table:
     paid = f" ({executed / report['macs']:.3f} times)" if executed > report["macs"] else ""
     table.add_row(f"multiply-accumulates executed{paid}", f"{executed:,}")
     table.add_row("instructions, by the model that --ram goes by", f"{report['instructions']:,}")
+    table.add_row("seconds that planning took", f"{report['planning_seconds']:.1f}")
     return table
 
 
