@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from toy_archive import toy_inputs, toy_output, write_toy_archive
 
-from tvm_pex.microtvm import generate_project
+from tvm_pex.microtvm import Project, generate_project
 from tvm_pex.microtvm.project_api import links
 from tvm_pex.microtvm.project_api.client import ProjectAPIError
 from tvm_pex.microtvm.project_api.server import ServerError
@@ -143,6 +143,23 @@ def test_build_flash_and_run_on_the_emulator(archive: Path, tools: Path, tmp_pat
     assert command[:5] == ["qemu-system-arm", "-machine", "mps2-an385", "-cpu", "cortex-m3"]
     assert command[-2:] == ["-kernel", str(tmp_path / "p/build/zephyr/zephyr.elf")]
     assert "-nographic" not in command  # the monitor would sit on the serial line
+
+
+def test_relative_paths_are_the_callers(
+    archive: Path, tools: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    base = zephyr_tree(tmp_path / "tree", "4.2")
+    options = {"zephyr_base": "tree/zephyr", "zephyr_modules": "a;tree/b"}
+    monkeypatch.chdir(tmp_path)
+    with generate_project("zephyr", archive, "p", board="mps2/an385", **options) as project:
+        project.build()
+    monkeypatch.chdir(tools)
+    with Project(tmp_path / "p") as project:  # it knows them, wherever it is used
+        project.build()
+    first, _, second, _ = calls(tmp_path)
+    assert first == second
+    assert first[0][-1] == f"-DZEPHYR_MODULES={tmp_path / 'a'};{tmp_path / 'tree/b'}"
+    assert first[1]["ZEPHYR_BASE"] == str(base)
 
 
 def test_flash_of_a_board(archive: Path, tools: Path, tmp_path: Path) -> None:

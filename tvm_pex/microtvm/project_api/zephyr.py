@@ -50,6 +50,14 @@ class ZephyrHandler(ProjectHandler):
         (project / "prj.conf").write_text(Template(template.read_text()).substitute(main_stack_size=stack))
         template.unlink()
 
+    def absolute(self, options: Mapping[str, Any]) -> dict[str, Any]:
+        paths = {name: options[name] for name in ("zephyr_base", "zephyr_modules") if options.get(name)}
+        resolved = {
+            name: ";".join(str(Path(path).expanduser().resolve()) for path in text.split(";"))
+            for name, text in paths.items()
+        }
+        return {**options, **resolved}
+
     def build(self, options: dict[str, Any]) -> None:
         settings = self.settings(options)
         base = zephyr_base(settings)
