@@ -148,8 +148,11 @@ def test_an_emulator_that_dies(project: Project, tmp_path: Path, monkeypatch: py
     (tmp_path / "qemu-system-arm").write_text("#!/bin/sh\nexit 3\n")
     (tmp_path / "qemu-system-arm").chmod(0o755)
     monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
-    with Project(project.folder) as dying, pytest.raises(ProjectAPIError, match="has ended, with status 3"):
-        dying.run(toy_inputs(0))
+    with Project(project.folder) as dying:
+        with pytest.raises(ProjectAPIError, match="has ended, with status 3"):
+            dying.run(toy_inputs(0))
+        (tmp_path / "qemu-system-arm").unlink()  # the real one is left
+        assert np.array_equal(dying.run(toy_inputs(0))["y"], toy_output(toy_inputs(0)))
 
 
 def test_the_device_runs_another_model(built: Path, tmp_path: Path) -> None:
