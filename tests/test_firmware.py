@@ -16,8 +16,8 @@ from tvm_pex.lowering.aot import HEADERS, SOURCES, CBuild, CPort
 from tvm_pex.microtvm.bare_metal.build import Network, TooSmallError, compile_network, in_one_arena, link
 from tvm_pex.microtvm.boards import BOARDS
 from tvm_pex.microtvm.elf import SourceMap, read_sections
+from tvm_pex.microtvm.emulation import EmulationError, Firmware, StackOverflow, emulate
 from tvm_pex.microtvm.operator_profile import CALLS, LOOPS, line_owners
-from tvm_pex.microtvm.qemu import EmulationError, Firmware, StackOverflow, emulate
 from tvm_pex.microtvm.tools import MissingTools, check_tools
 from tvm_pex.pools import Place
 from tvm_pex.verification.firmware import EXCEPTION_FRAME, FirmwareReport, Task, run_firmware
@@ -36,6 +36,7 @@ ORDERS = CBuild(
     constant_bytes=0,
     inputs=(CPort("order", "order", (2,), "int32"),),
     outputs=(CPort("answer", "answer", (1,), "int32"),),
+    pools=(),
 )
 ORDERED = in_one_arena(ORDERS, {}, {}, {})
 
@@ -126,8 +127,9 @@ def test_a_board_without_room_for_a_wide_stack() -> None:
         board = M4.shrunk(STACK - less, None)
         assert run_firmware(ORDERED, Task(board, board, given((LOOP, 1)), expected)).exact
     board = M4.shrunk(STACK, None)
+    large = Network(ORDERS, 2 * STACK, {}, {"order": 0}, {"answer": 8})
     with pytest.raises(TooSmallError, match=f"besides its stack, .* more than the {STACK}"):
-        run_firmware(Network(ORDERS, 2 * STACK, {"order": 0}, {"answer": 8}), Task(board, board, given((LOOP, 1)), {}))
+        run_firmware(large, Task(board, board, given((LOOP, 1)), {}))
 
 
 def test_a_wrong_answer_is_not_exact() -> None:

@@ -17,8 +17,9 @@ from faulty_line import Faults, FaultyLine
 from model_files import OWN
 from toy_archive import ARENA, toy_inputs, toy_output, write_toy_archive
 
-from tvm_pex.microtvm import Project, generate_project
+from tvm_pex.microtvm import Project, boards, generate_project
 from tvm_pex.microtvm.generated_project import TEMPLATES
+from tvm_pex.microtvm.project_api import qemu
 from tvm_pex.microtvm.project_api.client import ProjectAPIClient, ProjectAPIError
 from tvm_pex.microtvm.project_api.qemu import QemuHandler
 from tvm_pex.microtvm.project_api.server import ServerError
@@ -66,6 +67,13 @@ def test_every_file_of_the_project(built: Path) -> None:
     assert "PORT(x, 600, 112)" in ports
     assert "PORT(side, 20, 1008)" in ports  # outside the arena of 997 bytes: behind it
     assert "MODEL_MEMORY_BYTES 1028" in ports
+
+
+def test_the_same_core_as_for_run() -> None:
+    """A project stands alone, so it has the compiler's options a second time."""
+    assert {name: tuple(flags.split()) for name, (_, flags) in qemu.BOARDS.items()} == {
+        name: boards.BOARDS[name].flags for name in qemu.BOARDS
+    }
 
 
 def test_memory_is_arena_stack_and_a_constant(built: Path) -> None:
@@ -140,8 +148,11 @@ def test_an_emulator_that_dies(project: Project, tmp_path: Path, monkeypatch: py
     (tmp_path / "qemu-system-arm").write_text("#!/bin/sh\nexit 3\n")
     (tmp_path / "qemu-system-arm").chmod(0o755)
     monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
-    with Project(project.folder) as dying, pytest.raises(ProjectAPIError, match="has ended, with status 3"):
-        dying.run(toy_inputs(0))
+    with Project(project.folder) as dying:
+        with pytest.raises(ProjectAPIError, match="has ended, with status 3"):
+            dying.run(toy_inputs(0))
+        (tmp_path / "qemu-system-arm").unlink()  # the real one is left
+        assert np.array_equal(dying.run(toy_inputs(0))["y"], toy_output(toy_inputs(0)))
 
 
 def test_the_device_runs_another_model(built: Path, tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ import ast
 import base64
 import io
 import json
+import signal
 import sys
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ import pytest
 
 from tvm_pex.microtvm import project_api
 from tvm_pex.microtvm.generated_project import TEMPLATES
+from tvm_pex.microtvm.project_api.client import ProjectAPIClient, ProjectAPIError
 from tvm_pex.microtvm.project_api.server import Handler, IoTimeoutError, ProjectOption, ServerError, ServerInfo, serve
 
 PACKAGE = Path(project_api.__file__).parent
@@ -100,9 +102,39 @@ def test_errors_of_a_handler() -> None:
     assert "in read_transport" in fault["data"]["traceback"]
 
 
-@pytest.mark.parametrize("path", [*PACKAGE.glob("*.py"), *TEMPLATES.rglob("*.py")], ids=lambda path: path.stem)
+def test_ctrl_c_ends_a_server_without_a_word(capfd: pytest.CaptureFixture[str]) -> None:
+    client = ProjectAPIClient(TEMPLATES / "qemu")
+    client.server_info_query()  # it is up
+    client._process.send_signal(signal.SIGINT)
+    with pytest.raises(ProjectAPIError, match="the server ended, with status 130"):
+        client.server_info_query()
+    client.close()
+    assert capfd.readouterr().err == ""
+
+
+class NoAnnotations(ast.NodeTransformer):
+    """Leaves what is evaluated when the module runs."""
+
+    def visit_AnnAssign(self, node: ast.AnnAssign) -> ast.AST | None:
+        return node.value and ast.Expr(self.visit(node.value))
+
+    def visit_arg(self, node: ast.arg) -> ast.AST:
+        return ast.arg(node.arg)
+
+    def visit_FunctionDef(self, node: ast.FunctionDef) -> ast.AST:
+        node.returns = None
+        return self.generic_visit(node)
+
+
+COPIED = [path for path in (*PACKAGE.glob("*.py"), *TEMPLATES.rglob("*.py")) if path.name != "client.py"]
+
+
+@pytest.mark.parametrize("path", COPIED, ids=lambda path: path.stem)
 def test_servers_run_on_python_3_8(path: Path) -> None:
     tree = ast.parse(path.read_text(), feature_version=(3, 8))
+    evaluated = (node.value for node in ast.walk(NoAnnotations().visit(tree)) if isinstance(node, ast.Subscript))
+    names = {value.id for value in evaluated if isinstance(value, ast.Name)}
+    assert not names & {"dict", "list", "set", "tuple", "type", "Mapping", "Sequence"}  # 3.9 made them generic
     roots = {node.names[0].name.split(".")[0] for node in ast.walk(tree) if isinstance(node, ast.Import)}
     roots |= {str(n.module).split(".")[0] for n in ast.walk(tree) if isinstance(n, ast.ImportFrom) and not n.level}
     assert roots - {"project_api", "serial"} <= sys.stdlib_module_names

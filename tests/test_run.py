@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import wave
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,8 +15,11 @@ from test_cli import tvm_pex
 
 from tvm_pex.cli.errors import BadInput
 from tvm_pex.cli.input_files import read_inputs
-from tvm_pex.frontend.tflite_model import Port
+from tvm_pex.cli.run import _stock
+from tvm_pex.frontend.tflite_model import Port, load_model
+from tvm_pex.lowering.aot import AotError
 from tvm_pex.microtvm.boards import BOARDS
+from tvm_pex.verification.firmware import Task
 
 KEYS = {
     "model", "board", "exact", "arena_bytes", "stack_bytes", "ram_bytes", "other_ram_bytes", "flash_bytes",
@@ -40,6 +44,17 @@ def test_json_beside_stock_in_a_device(tmp_path: Path) -> None:
     assert "exact" not in stock
     assert stock["arena_bytes"] > 16 << 10
     assert "more than the 16384" in stock["reason"]
+
+
+def test_a_network_that_stock_does_not_build(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fails(*_: Any) -> None:
+        raise AotError("it asks for memory at run time")
+
+    monkeypatch.setattr("tvm_pex.verification.stock_baseline.best_stock", fails)
+    model = load_model(OWN)
+    board = BOARDS["mps2-an386"]
+    stock = _stock(model, Task(board, board, {}, {}), lambda *_: None)
+    assert stock == {"reason": "it asks for memory at run time"}
 
 
 def test_table_of_the_largest_and_the_smallest_input(tmp_path: Path) -> None:
@@ -132,9 +147,16 @@ def test_arrays_that_do_not_fit(tmp_path: Path) -> None:
     np.savez(tmp_path / "x.npz", y=np.zeros(24))
     with pytest.raises(BadInput, match="x is not a file"):
         read(tmp_path / "x.npz", INT8)
-    path.write_bytes(b"no array")
-    with pytest.raises(BadInput, match="cannot be read"):
-        read(path, INT8)
+    whole = (tmp_path / "x.npz").read_bytes()
+    spoiled = whole.replace(bytes(24), bytes(23) + b"1")
+    for name, data in (("x.npy", b"no array"), ("x.npy", whole), ("x.npz", whole[:-30]), ("x.npz", spoiled)):
+        (tmp_path / name).write_bytes(data)
+        with pytest.raises(BadInput, match="cannot be read"):
+            read(tmp_path / name, Port("y", (24,), "float64"))
+    np.save(path, np.zeros(24))
+    path.rename(tmp_path / "x.npz")
+    with pytest.raises(BadInput, match="no archive of arrays"):
+        read(tmp_path / "x.npz", INT8)
 
 
 def test_pictures(tmp_path: Path) -> None:

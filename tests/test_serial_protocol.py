@@ -254,6 +254,41 @@ def test_a_device_that_changes_its_input_or_its_output(library: Path, tmp_path: 
         Session(Liar(Kind.READ | 0x80), seed=0).run(inputs, OUTPUTS)
 
 
+def test_a_request_of_an_earlier_session_whose_number_is_right_by_chance(library: Path, tmp_path: Path) -> None:
+    """It takes the place of the RUN, which is not a repetition of it."""
+    device = Device(library, tmp_path)
+
+    class Late:
+        def write(self, data: bytes) -> None:
+            found = decode(data.strip(b"\xc0"))
+            assert found
+            if found[0] == Kind.RUN:
+                device.write(encode(Kind.READ, found[1], struct.pack("<BIB", 0, 0, 1)))
+            device.write(data)
+
+        def read(self, count: int, timeout: float) -> bytes:
+            return device.read(count, timeout)
+
+    with pytest.raises(DeviceError, match="refuses to run: it was restarted"):
+        Session(Late(), seed=0).run(tensors(random.Random(8)), OUTPUTS)
+    assert device.runs == 0
+
+
+def test_an_answer_of_another_length() -> None:
+    class Short:
+        def write(self, data: bytes) -> None:
+            found = decode(data.strip(b"\xc0"))
+            assert found
+            payload = {Kind.RESET: b"\x00", Kind.INFO: b"\x00\x01\x02"}[Kind(found[0])]
+            self.answer = encode(found[0] | 0x80, found[1], payload)
+
+        def read(self, count: int, timeout: float) -> bytes:
+            return self.answer
+
+    with pytest.raises(LineError, match="answer to info has 2 bytes"):
+        Session(Short(), seed=0).info()
+
+
 def test_nobody_answers() -> None:
     class Silence:
         asked = 0

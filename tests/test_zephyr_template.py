@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import sys
@@ -13,12 +14,12 @@ import numpy as np
 import pytest
 from toy_archive import toy_inputs, toy_output, write_toy_archive
 
-from tvm_pex.microtvm import generate_project
+from tvm_pex.microtvm import Project, generate_project
 from tvm_pex.microtvm.project_api import links
-from tvm_pex.microtvm.project_api.boards import BOARDS, BY_NAME
 from tvm_pex.microtvm.project_api.client import ProjectAPIError
 from tvm_pex.microtvm.project_api.server import ServerError
 from tvm_pex.microtvm.project_api.zephyr import ZephyrHandler, configure_command, flash_command, toolchain
+from tvm_pex.microtvm.project_api.zephyr_boards import BOARDS, BY_NAME
 
 RUNNERS = "runners:\n- stm32cubeprogrammer\n- openocd\n\n# Default flash runner\nflash-runner: {}\n"
 
@@ -144,6 +145,23 @@ def test_build_flash_and_run_on_the_emulator(archive: Path, tools: Path, tmp_pat
     assert "-nographic" not in command  # the monitor would sit on the serial line
 
 
+def test_relative_paths_are_the_callers(
+    archive: Path, tools: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    base = zephyr_tree(tmp_path / "tree", "4.2")
+    options = {"zephyr_base": "tree/zephyr", "zephyr_modules": "a;tree/b"}
+    monkeypatch.chdir(tmp_path)
+    with generate_project("zephyr", archive, "p", board="mps2/an385", **options) as project:
+        project.build()
+    monkeypatch.chdir(tools)
+    with Project(tmp_path / "p") as project:  # it knows them, wherever it is used
+        project.build()
+    first, _, second, _ = calls(tmp_path)
+    assert first == second
+    assert first[0][-1] == f"-DZEPHYR_MODULES={tmp_path / 'a'};{tmp_path / 'tree/b'}"
+    assert first[1]["ZEPHYR_BASE"] == str(base)
+
+
 def test_flash_of_a_board(archive: Path, tools: Path, tmp_path: Path) -> None:
     base = zephyr_tree(tmp_path / "tree", "3.2")
     options = {"zephyr_base": str(base), "west_cmd": "west -v", "serial_number": "066AFF"}
@@ -245,6 +263,23 @@ def test_talk_over_a_serial_port(archive: Path, tools: Path, tmp_path: Path) -> 
     with pytest.raises(ServerError, match="TransportClosedError"):
         handler.read_transport(1, 5.0)
     handler.close_transport()
+    os.close(terminal)
+
+
+def test_a_cable_pulled_out_in_the_middle(monkeypatch: pytest.MonkeyPatch) -> None:
+    import serial
+
+    def gone(_: serial.Serial) -> int:
+        raise OSError(errno.EIO, "Input/output error")
+
+    board, terminal = os.openpty()
+    link = links.SerialLink(os.ttyname(terminal), 115200)
+    os.write(board, b"xy")
+    monkeypatch.setattr(serial.Serial, "in_waiting", property(gone))
+    with pytest.raises(ServerError, match="TransportClosedError"):
+        link.read(2, 5.0)
+    link.close()
+    os.close(board)
     os.close(terminal)
 
 

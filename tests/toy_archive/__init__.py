@@ -11,10 +11,12 @@ from typing import Any
 import numpy as np
 
 FILES = Path(__file__).parent
-X = {"name": "x:0", "identifier": "x", "shape": [1, 60, 10], "dtype": "int8", "size": 600, "offset": 112}
-SIDE = {"name": "side", "identifier": "side", "shape": [20], "dtype": "int8", "size": 20, "offset": None}
-Y = {"name": "y", "identifier": "y", "shape": [600], "dtype": "int8", "size": 600, "offset": 112}
-ARENA: dict[str, Any] = {"bytes": 997, "alignment": 16, "inputs": [X, SIDE], "outputs": [Y]}
+INSIDE, OUTSIDE = {"pool": "arena", "offset": 112}, {"pool": None, "offset": None}
+X = {"name": "x:0", "identifier": "x", "shape": [1, 60, 10], "dtype": "int8", "size": 600, **INSIDE}
+SIDE = {"name": "side", "identifier": "side", "shape": [20], "dtype": "int8", "size": 20, **OUTSIDE}
+Y = {"name": "y", "identifier": "y", "shape": [600], "dtype": "int8", "size": 600, **INSIDE}
+POOLS = [{"name": "arena", "peak_bytes": 997}]
+ARENA: dict[str, Any] = {"bytes": 997, "alignment": 16, "pools": POOLS, "inputs": [X, SIDE], "outputs": [Y]}
 
 
 def write_toy_archive(path: Path, arena: dict[str, Any] | None = ARENA, names: dict[str, str] | None = None) -> Path:

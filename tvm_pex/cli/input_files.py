@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import wave
+import zipfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -42,6 +43,8 @@ def read_inputs(path: Path, ports: Sequence[Port]) -> dict[str, Array]:
     """
     try:
         if path.suffix == ".npz":
+            if not zipfile.is_zipfile(path):
+                raise ValueError("it is no archive of arrays")
             with np.load(path) as arrays:
                 return {port.name: _array(path, arrays[port.name], port)[None] for port in ports}
         if len(ports) != 1:
@@ -49,11 +52,12 @@ def read_inputs(path: Path, ports: Sequence[Port]) -> dict[str, Array]:
             raise BadInput(f"{path}: the model has {len(ports)} inputs; give them in one .npz, as {names}")
         (port,) = ports
         if path.suffix == ".npy":
-            return {port.name: _array(path, np.load(path), port)[None]}
+            with path.open("rb") as file:
+                return {port.name: _array(path, np.lib.format.read_array(file, allow_pickle=False), port)[None]}
         if path.suffix == ".wav":
             return {port.name: _sound(path, port)[None]}
         return {port.name: _picture(path, port)[None]}
-    except (OSError, EOFError, KeyError, ValueError, wave.Error) as error:
+    except (OSError, EOFError, KeyError, ValueError, wave.Error, zipfile.BadZipFile) as error:
         raise BadInput(f"{path}: cannot be read: {error}") from None
 
 

@@ -79,9 +79,13 @@ class Project:
         """
         data = [_bytes_of(port, inputs) for port in self._arena["inputs"]]
         outputs = self._arena["outputs"]
-        session = self._session or self._open(patience)
-        session.patience = patience
-        run = session.run(data, [port["size"] for port in outputs])
+        try:
+            session = self._session or self._open(patience)
+            session.patience = patience
+            run = session.run(data, [port["size"] for port in outputs])
+        except ProjectAPIError:  # the device is gone: the next run looks for it anew
+            self._hang_up()
+            raise
         self.stack_bytes = run.stack_bytes
         return {
             port["name"]: np.frombuffer(part, port["dtype"]).reshape(port["shape"])

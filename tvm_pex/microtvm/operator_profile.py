@@ -18,7 +18,7 @@ from pathlib import Path
 from tvm_pex.lowering.aot import SOURCES, CBuild
 from tvm_pex.lowering.kernels import loop_name
 from tvm_pex.microtvm.elf import Source, SourceMap
-from tvm_pex.microtvm.qemu import Firmware, emulate
+from tvm_pex.microtvm.emulation import Firmware, emulate
 from tvm_pex.microtvm.tools import EMULATOR, HOST_COMPILER
 from tvm_pex.port_files import Array
 

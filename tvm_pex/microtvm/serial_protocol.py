@@ -150,7 +150,7 @@ class Session:
         answer = self._ask(Kind.INFO)
         if answer[:1] != bytes([PROTOCOL_VERSION]):
             raise LineError(f"the device's firmware does not speak version {PROTOCOL_VERSION} of the protocol")
-        return Info(*struct.unpack("<xBBxIII", answer))
+        return Info(*_fields(Kind.INFO, "<xBBxIII", answer))
 
     def run(self, inputs: Sequence[bytes], output_sizes: Sequence[int]) -> Run:
         """Write ``inputs``, run the model, read outputs of ``output_sizes`` bytes. Raises LineError, DeviceError."""
@@ -159,7 +159,7 @@ class Session:
             for at in range(0, len(data), PART_BYTES):
                 self._ask(Kind.WRITE, struct.pack("<BI", port, at) + data[at : at + PART_BYTES])
         answer = self._ask(Kind.RUN, _CRC.pack(zlib.crc32(b"".join(inputs))))
-        _, crc, stack_bytes = struct.unpack("<iII", answer)
+        _, crc, stack_bytes = _fields(Kind.RUN, "<iII", answer)
         outputs = tuple(self._read(port, size) for port, size in enumerate(output_sizes))
         if zlib.crc32(b"".join(outputs)) != crc:
             raise LineError("the outputs that were read are not those that the device computed")
@@ -216,3 +216,10 @@ def _check(kind: Kind, answer: bytes) -> bytes:
     if status != Status.DONE:
         raise DeviceError(kind, status)
     return answer[1:]
+
+
+def _fields(kind: Kind, layout: str, answer: bytes) -> tuple[int, ...]:
+    try:
+        return struct.unpack(layout, answer)
+    except struct.error:
+        raise LineError(f"the device's answer to {kind.name.lower()} has {len(answer)} bytes") from None

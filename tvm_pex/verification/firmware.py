@@ -15,8 +15,8 @@ from tvm_pex.lowering.aot import ARENA_ALIGNMENT
 from tvm_pex.microtvm.bare_metal.build import Network, Objects, TooSmallError, compile_network, link
 from tvm_pex.microtvm.boards import Board
 from tvm_pex.microtvm.elf import Sections, read_sections
+from tvm_pex.microtvm.emulation import Emulation, Firmware, emulate
 from tvm_pex.microtvm.operator_profile import operator_instructions
-from tvm_pex.microtvm.qemu import Emulation, Firmware, emulate
 from tvm_pex.port_files import Array
 from tvm_pex.verification.verify import TOLERANCE, differs_as_float, same
 

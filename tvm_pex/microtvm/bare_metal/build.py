@@ -98,15 +98,13 @@ class Objects:
     files: tuple[str, ...]
 
 
-def compile_network(
-    network: Network, board: Board, folder: Path, *, optimize: str = "-O2", extra_sources: Sequence[Path] = ()
-) -> Objects:
+def compile_network(network: Network, board: Board, folder: Path, *, optimize: str = "-O2") -> Objects:
     """Write the sources below ``folder`` and compile them. Raises FirmwareError."""
     folder = folder.resolve()
     network.build.write(folder)
     (folder / "firmware.h").write_text(_header(network))
     flags = (*board.flags, *FLAGS, optimize, "-I.", f"-I{HEADERS}", f"-I{RUNTIME_HEADERS}", f"-I{_HERE}")
-    sources = [path for path in network.build.files if path.startswith(SOURCES)] + [str(path) for path in extra_sources]
+    sources = [path for path in network.build.files if path.startswith(SOURCES)]
     objects = [f"{Path(source).stem}.o" for source in sources]
     for source, file in zip(sources, objects):
         _check(_gcc([CROSS_COMPILER, *flags, "-w", "-c", source, "-o", file], folder))

@@ -5,7 +5,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-enum { SYS_OPEN = 0x01, SYS_CLOSE = 0x02, SYS_WRITE = 0x05, SYS_READ = 0x06, SYS_EXIT_EXTENDED = 0x20 };
+enum { SYS_OPEN = 0x01, SYS_WRITE = 0x05, SYS_READ = 0x06, SYS_EXIT_EXTENDED = 0x20 };
 enum { MODE_READ = 1, MODE_WRITE = 5 }; /* "rb" and "wb" */
 enum { APPLICATION_EXIT = 0x20026 };
 enum { EXIT_DONE = 0, EXIT_FAULT = 3, EXIT_FILES = 4 };
@@ -41,11 +41,6 @@ static inline int host_read(int handle, void* bytes, size_t count) {
 static inline int host_write(int handle, const void* bytes, size_t count) {
   const uint32_t block[] = {(uint32_t)handle, (uint32_t)bytes, count};
   return host(SYS_WRITE, block);
-}
-
-static inline void host_close(int handle) {
-  const uint32_t block[] = {(uint32_t)handle};
-  host(SYS_CLOSE, block);
 }
 
 #endif /* SEMIHOSTING_H_ */

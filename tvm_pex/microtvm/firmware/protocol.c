@@ -32,7 +32,8 @@ static struct {
 
 static struct {
   bool open;
-  uint16_t sequence; /* of the latest request */
+  uint16_t sequence; /* of the latest request, */
+  uint8_t kind;      /* and its kind */
   uint8_t port;      /* the input that the next part belongs to, */
   uint32_t filled;   /* and how many of its bytes are there */
   bool ran;
@@ -195,7 +196,7 @@ static void handle(void) {
   const uint8_t* payload = line.frame + HEADER_BYTES;
   uint16_t sequence = (uint16_t)(line.frame[1] | line.frame[2] << 8);
   bool begins = kind == RESET;
-  bool again = session.open && sequence == session.sequence;
+  bool again = session.open && sequence == session.sequence && kind == session.kind;
   bool next = session.open && sequence == (uint16_t)(session.sequence + 1);
   if (!begins && !again && !next) {
     refuse(OUT_OF_SEQUENCE);
@@ -203,6 +204,7 @@ static void handle(void) {
   }
   session.open = true;
   session.sequence = sequence;
+  session.kind = kind;
   if (kind == READ)
     read_part(payload, length); /* changes nothing: it may be carried out again */
   else if (again && !begins)

@@ -17,8 +17,8 @@
  *   4 RUN      crc of all inputs(4)         model's own result(4), crc of all outputs(4), stack bytes used so far(4)
  *   5 READ     port, offset(4), length      bytes
  *
- * RESET begins a session: the next request has its sequence number + 1, and so on. A request with the number of the one
- * before is that request once more: it is answered again and not carried out again. Any other number is an error.
+ * RESET begins a session: the next request has its sequence number + 1, and so on. A request with the number and the kind
+ * of the one before is that request once more: it is answered again and not carried out again. All others are errors.
  * The parts of all inputs are written in order, without a gap; only then RUN runs, and only after it READ reads. */
 #ifndef TVM_PEX_PROTOCOL_H_
 #define TVM_PEX_PROTOCOL_H_

@@ -29,7 +29,8 @@ class ProjectAPIClient:
         requests, self._write_fd = os.pipe()
         self._read_fd, replies = os.pipe()
         command = [sys.executable, str(script), "--read-fd", str(requests), "--write-fd", str(replies)]
-        self._process = subprocess.Popen(command, pass_fds=(requests, replies), cwd=script.parent)
+        # In the caller's own folder: paths among the options are relative to it.
+        self._process = subprocess.Popen(command, pass_fds=(requests, replies))
         os.close(requests)
         os.close(replies)
         self._requests = os.fdopen(self._write_fd, "wb", buffering=0)

@@ -74,20 +74,19 @@ class SerialLink:
             self._port = serial.Serial(port, baudrate)
         except serial.SerialException as error:
             raise ServerError(f"cannot open {port}: {error}") from None
-        self._lost = serial.SerialException
 
     def read(self, count: int, timeout: float | None) -> bytes:
         try:
             self._port.timeout = timeout
             first = self._port.read(1)
             return bytes(first + self._port.read(min(count - 1, self._port.in_waiting))) if first else b""
-        except self._lost as error:
+        except OSError as error:  # pyserial's own errors are among them
             raise TransportClosedError(str(error)) from None
 
     def write(self, data: bytes) -> None:
         try:
             self._port.write(data)
-        except self._lost as error:
+        except OSError as error:  # pyserial's own errors are among them
             raise TransportClosedError(str(error)) from None
 
     def close(self) -> None:

@@ -83,6 +83,10 @@ class ProjectHandler(Handler):
     def open_link(self, settings: Mapping[str, Any]) -> ProcessLink | SerialLink:
         """A line to the device that runs the project's program, by ``self.settings``."""
 
+    def absolute(self, options: Mapping[str, Any]) -> dict[str, Any]:
+        """The options with paths that mean the same wherever the server runs."""
+        return dict(options)
+
     def server_info_query(self, tvm_version: str) -> ServerInfo:
         archive = self.folder / ARCHIVE
         generated = archive.exists()
@@ -116,7 +120,7 @@ class ProjectHandler(Handler):
         template = project / _FIRMWARE / f"{_PORTS}.in"
         (project / _FIRMWARE / _PORTS).write_text(ports_header(template.read_text(), project))
         template.unlink()
-        (project / "project.json").write_text(json.dumps(dict(options), indent=2) + "\n")
+        (project / "project.json").write_text(json.dumps(self.absolute(options), indent=2) + "\n")
         self.expand(project, options)
 
     def settings(self, options: Mapping[str, Any]) -> dict[str, Any]:
@@ -129,7 +133,7 @@ class ProjectHandler(Handler):
         check_options(self.options, given)
         if given.get("board", generated["board"]) != generated["board"]:
             raise ServerError(f"the project is for {generated['board']}, not {given['board']}: generate another")
-        return {**generated, **given}
+        return {**generated, **self.absolute(given)}
 
     def open_transport(self, options: dict[str, Any]) -> TransportTimeouts:
         if self._link is None:
@@ -193,7 +197,8 @@ def ports_header(template: str, project: Path) -> str:
     try:
         metadata = json.loads((project / "model" / "metadata.json").read_text())
         arena = metadata["modules"]["default"]["arena"]
-        alignment, end, pools = int(arena["alignment"]), 0, dict[str, int]()
+        alignment, end = int(arena["alignment"]), 0
+        pools: dict[str, int] = {}
         for pool in arena["pools"]:
             pools[str(pool["name"])] = end = -(-end // alignment) * alignment
             end += int(pool["peak_bytes"])

@@ -9,15 +9,15 @@ from typing import Any
 
 from .links import ProcessLink, emulator_command
 from .project import ProjectHandler, common_options
+from .run_tool import run_tool
 from .server import ProjectOption, ServerError
-from .tools import run_tool
 
 BOARDS = {
     "mps2-an385": ("cortex-m3", "-mcpu=cortex-m3"),
     "mps2-an386": ("cortex-m4", "-mcpu=cortex-m4 -mfloat-abi=hard -mfpu=fpv4-sp-d16"),
     "mps2-an500": ("cortex-m7", "-mcpu=cortex-m7 -mfloat-abi=hard -mfpu=fpv5-sp-d16"),
 }
-"""QEMU's machines with one memory map: their CPU as QEMU calls it, and gcc's options for it."""
+"""QEMU's machines with one memory map: their CPU as QEMU calls it, and gcc's options, those of ``tvm-pex run``."""
 
 PACKAGES = "Debian: apt-get install --no-install-recommends make gcc-arm-none-eabi libnewlib-arm-none-eabi"
 _STACK_BYTES = 2048

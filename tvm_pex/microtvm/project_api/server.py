@@ -9,6 +9,7 @@ import argparse
 import base64
 import json
 import os
+import sys
 import traceback
 from collections.abc import Sequence
 from pathlib import Path
@@ -131,6 +132,8 @@ def main(handler: Handler) -> None:
     with os.fdopen(arguments.read_fd, "rb") as requests, os.fdopen(arguments.write_fd, "wb") as replies:
         try:
             serve(requests, replies, handler)
+        except KeyboardInterrupt:  # it goes to the client, too, which is the one to tell
+            sys.exit(130)
         finally:
             handler.close_transport()
 

@@ -11,11 +11,11 @@ from pathlib import Path
 from string import Template
 from typing import Any
 
-from .boards import BY_NAME
 from .links import ProcessLink, SerialLink, emulator_command, find_port
 from .project import ProjectHandler, common_options
+from .run_tool import run_tool
 from .server import ProjectOption, ServerError
-from .tools import run_tool
+from .zephyr_boards import BY_NAME
 
 OLDEST, NEWEST = (3, 2), (4, 99)
 MODULES = ("hal/cmsis", "hal/cmsis_6", "hal/stm32", "lib/picolibc")
@@ -49,6 +49,14 @@ class ZephyrHandler(ProjectHandler):
         stack = options.get("config_main_stack_size") or 2048
         (project / "prj.conf").write_text(Template(template.read_text()).substitute(main_stack_size=stack))
         template.unlink()
+
+    def absolute(self, options: Mapping[str, Any]) -> dict[str, Any]:
+        paths = {name: options[name] for name in ("zephyr_base", "zephyr_modules") if options.get(name)}
+        resolved = {
+            name: ";".join(str(Path(path).expanduser().resolve()) for path in text.split(";"))
+            for name, text in paths.items()
+        }
+        return {**options, **resolved}
 
     def build(self, options: dict[str, Any]) -> None:
         settings = self.settings(options)
