@@ -13,6 +13,7 @@ from model_files import OWN
 from tvm_pex.compiler import CompiledModel, compile_model
 from tvm_pex.frontend.tflite_model import load_model
 from tvm_pex.lowering.aot import HEADERS, SOURCES, CBuild, CPort
+from tvm_pex.microtvm import bare_metal
 from tvm_pex.microtvm.bare_metal.build import Network, TooSmallError, compile_network, in_one_arena, link
 from tvm_pex.microtvm.boards import BOARDS
 from tvm_pex.microtvm.elf import SourceMap, read_sections
@@ -230,3 +231,22 @@ def test_no_hidden_libc(own: CompiledModel, tmp_path: Path) -> None:
     listed: Any = subprocess.run(["arm-none-eabi-nm", "-u", *files], check=True, capture_output=True, text=True).stdout
     undefined = {line.split()[-1] for line in listed.splitlines() if line.strip().startswith("U ")}
     assert {name for name in undefined if not name.startswith("tvmgen_")} <= {"memcpy", "memset", "expf", "roundf"}
+
+
+def test_our_own_c_has_no_warnings(tmp_path: Path) -> None:
+    """Users' compilers may warn of other things: only here a warning is an error."""
+    objects = compile_network(ORDERED, M4, tmp_path)
+    sources = sorted(
+        str(path) for path in Path(bare_metal.__file__).parent.glob("*.c") if path.name != "instruction_counts.c"
+    )
+    assert sources
+    command = [
+        "arm-none-eabi-gcc",
+        *objects.flags,
+        "-DCOUNT_INSTRUCTIONS=1",
+        "-Wall",
+        "-Wextra",
+        "-Werror",
+        "-fsyntax-only",
+    ]
+    subprocess.run([*command, *sources], check=True, cwd=tmp_path)

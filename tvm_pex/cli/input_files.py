@@ -25,7 +25,7 @@ _FULL_SCALE = 32768  # of 16-bit samples
 
 def check_input(path: Path) -> None:
     """Say before the long work what would fail after it."""
-    if path.suffix not in _KINDS:
+    if path.suffix.lower() not in _KINDS:
         raise BadInput(f"{path}: an input is a {', '.join(_KINDS)} file")
     if not path.is_file():
         raise BadInput(f"{path}: no such file")
@@ -42,7 +42,7 @@ def read_inputs(path: Path, ports: Sequence[Port]) -> dict[str, Array]:
     are for an int16 port, as numbers from -1 to 1 for a float port.
     """
     try:
-        if path.suffix == ".npz":
+        if path.suffix.lower() == ".npz":
             if not zipfile.is_zipfile(path):
                 raise ValueError("it is no archive of arrays")
             with np.load(path) as arrays:
@@ -51,10 +51,10 @@ def read_inputs(path: Path, ports: Sequence[Port]) -> dict[str, Array]:
             names = ", ".join(port.name for port in ports)
             raise BadInput(f"{path}: the model has {len(ports)} inputs; give them in one .npz, as {names}")
         (port,) = ports
-        if path.suffix == ".npy":
+        if path.suffix.lower() == ".npy":
             with path.open("rb") as file:
                 return {port.name: _array(path, np.lib.format.read_array(file, allow_pickle=False), port)[None]}
-        if path.suffix == ".wav":
+        if path.suffix.lower() == ".wav":
             return {port.name: _sound(path, port)[None]}
         return {port.name: _picture(path, port)[None]}
     except (OSError, EOFError, KeyError, ValueError, wave.Error, zipfile.BadZipFile) as error:

@@ -103,6 +103,8 @@ def run(
         raise BadInput(str(error)) from None
     with progress() as step:
         model, compiled = compile_request(request, step)
+        if output and output.suffix != ".npz" and len(model.outputs) > 1:
+            raise BadInput(f"{output}: the model has {len(model.outputs)} outputs; give the name of a .npz")
         report, stock = _measured(model, compiled, choices, step)
     if output:
         _write_outputs(output, report.outputs)
@@ -186,10 +188,9 @@ def _write_outputs(path: Path, outputs: Mapping[str, Any]) -> None:
     file = io.BytesIO()
     if path.suffix == ".npz":
         np.savez(file, **{name: values[0] for name, values in outputs.items()})
-    elif len(outputs) == 1:
-        np.save(file, next(iter(outputs.values()))[0])
     else:
-        raise BadInput(f"{path}: the model has {len(outputs)} outputs; give the name of a .npz")
+        (values,) = outputs.values()
+        np.save(file, values[0])
     try:
         write_whole(path, file.getvalue())
     except OSError as error:

@@ -123,7 +123,7 @@ def link(
     (folder / "firmware.ld").write_text(_linker_script(board, stack_bytes))
     command = [
         CROSS_COMPILER, *objects.flags, f"-DCOUNT_INSTRUCTIONS={int(count_instructions)}",
-        "-fno-tree-loop-distribute-patterns", "-Wall", "-Wextra", "-Werror",
+        "-fno-tree-loop-distribute-patterns", "-Wall", "-Wextra",
         *(str(_HERE / source) for source in _OWN_SOURCES), *objects.files,
         "-nostartfiles", "-nostdlib", "-Wl,--gc-sections", "-Wl,-Tfirmware.ld", "-lm", "-lc", "-lgcc", "-o", name,
     ]  # fmt: skip
