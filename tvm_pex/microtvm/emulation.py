@@ -2,7 +2,7 @@
 
 Executed instructions. Under ``-icount shift=8`` each instruction takes 256 ns of the emulated time, which is several
 periods of the SysTick timer on every board: two readings of it tell exactly how many instructions lie between them. The
-firmware subtracts nothing; it reads the timer around a call of nothing and around the call of the network.
+firmware reads the timer around a call of nothing and around the call of the network; all arithmetic is here.
 """
 
 from __future__ import annotations

@@ -1,5 +1,4 @@
-"""Instructions by operator: QEMU counts how often each instruction was executed, and the debug information tells whose
-work it was.
+"""Instructions by operator: QEMU counts each instruction, and the debug information tells whose work it was.
 
 The C of a region names in its loops' variables whose work they do. An instruction counts for the operator in whose loop
 its line lies; the optimiser moves some out of their loop, and those count for the loops around. Operators outside the
