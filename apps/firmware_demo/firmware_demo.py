@@ -118,14 +118,11 @@ def compiled(model: Model) -> Network:
 
 
 def best_plan(model: Model, step: Step) -> Network:
-    from tvm_pex._tvm import tvm
-    from tvm_pex.frontend.shifts import define_shifts
     from tvm_pex.lowering.aot import POOL
     from tvm_pex.microtvm.bare_metal.build import in_one_arena
     from tvm_pex.verification.stock_baseline import best_stock
 
-    module = tvm.IRModule.from_expr(define_shifts(model.mod["main"])[0])
-    plan = best_stock(module, lambda done, of: step("building with stock TVM", done, of))
+    plan = best_stock(model.mod, lambda done, of: step("building with stock TVM", done, of))
     return in_one_arena(plan.build, {POOL: plan.workspace_bytes}, {}, {})
 
 

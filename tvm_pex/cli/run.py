@@ -161,17 +161,14 @@ def _task(model: Model, compiled: CompiledModel, choices: _Choices, step: Step) 
 
 def _stock(model: Model, task: Task, step: Step) -> dict[str, Any]:
     """Stock TVM's best plan, in the form of our own, or why it does not run."""
-    from tvm_pex._tvm import tvm
-    from tvm_pex.frontend.shifts import define_shifts
     from tvm_pex.lowering.aot import POOL, AotError
     from tvm_pex.microtvm.bare_metal.build import TooSmallError, in_one_arena
     from tvm_pex.microtvm.emulation import EmulationError
     from tvm_pex.verification.firmware import run_firmware
     from tvm_pex.verification.stock_baseline import best_stock
 
-    module = tvm.IRModule.from_expr(define_shifts(model.mod["main"])[0])
     try:
-        plan = best_stock(module, lambda done, of: step("building with stock TVM", done, of))
+        plan = best_stock(model.mod, lambda done, of: step("building with stock TVM", done, of))
     except AotError as error:
         return {"reason": str(error)}
     network = in_one_arena(plan.build, {POOL: plan.workspace_bytes}, {}, {})

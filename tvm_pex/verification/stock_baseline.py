@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from tvm_pex._tvm import tvm
+from tvm_pex.frontend.shifts import define_shifts
 from tvm_pex.lowering.aot import STOCK_PLANNERS, AotError, CBuild, build_c
 
 TARGETS = ("c -keys=cpu", "c -keys=arm_cpu,cpu")
@@ -46,8 +47,10 @@ class StockPlan:
 def best_stock(mod: Any, progress: Callable[[int, int], None] | None = None) -> StockPlan:
     """Build ``mod`` (parameters bound) in every configuration. Raises AotError when none of them builds.
 
-    Of equals the first wins. ``progress`` is called with the number of builds done and of all.
+    Shifts that C leaves undefined are given their mathematical result, so that the baseline can be run. Of equals the
+    first wins. ``progress`` is called with the number of builds done and of all.
     """
+    mod = tvm.IRModule.from_expr(define_shifts(mod["main"])[0])
     tried: list[Attempt] = []
     best: tuple[Attempt, CBuild] | None = None
     choices = [(target, alter_op_layout) for target in TARGETS for alter_op_layout in (True, False)]
