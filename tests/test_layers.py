@@ -7,8 +7,10 @@ from xml.etree import ElementTree
 import pytest
 from random_graphs import GraphMaker, random_graph
 
+from tvm_pex.graph import Window
 from tvm_pex.memory_planner import plan_memory
 from tvm_pex.report.arena_plot import Panel, arena_svg, ticks
+from tvm_pex.scheduling.cost import schedule_macs
 from tvm_pex.scheduling.layers import layer_bytes, layer_problem, lower_bound
 from tvm_pex.scheduling.lifetimes import memory_problem
 from tvm_pex.scheduling.search import find_schedule
@@ -55,6 +57,18 @@ def test_a_window_holds_rows_and_pixels() -> None:
     maker.same(maker.convolution(maker.source("x", (8, 10, 1)), 50), 1)
     # Two rows and three pixels of 50 channels; or of one channel, with the input whole and an int32 for each result.
     assert lower_bound(maker.graph()) == min(23 * 50, 23 + 80 + 4 * 80)
+
+
+def test_a_strip_is_enough_where_windows_share_no_columns() -> None:
+    maker = GraphMaker()
+    wide = maker.convolution(maker.source("x", (8, 16, 1)), 64)
+    maker.convolution(wide, 16, Window(kernel=(2, 2), stride=(2, 2)))
+    graph = maker.graph()
+    kept = frozenset(graph.inputs)
+    schedule = find_schedule(graph, kept=kept, max_overhead=1.01)
+    assert [segment.strips for segment in schedule.segments] == [8]
+    assert schedule_macs(graph, schedule) == graph.macs()
+    assert lower_bound(graph, kept) <= plan_memory(memory_problem(graph, schedule, kept=kept)).peak
 
 
 def test_a_picture_is_xml_and_names_every_buffer() -> None:
