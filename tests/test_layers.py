@@ -7,10 +7,12 @@ from xml.etree import ElementTree
 import pytest
 from random_graphs import GraphMaker, random_graph
 
+from tvm_pex.graph import Window
 from tvm_pex.memory_planner import plan_memory
 from tvm_pex.report.arena_plot import Panel, arena_svg, ticks
+from tvm_pex.scheduling.cost import schedule_macs
 from tvm_pex.scheduling.layers import layer_bytes, layer_problem, lower_bound
-from tvm_pex.scheduling.lifetimes import layer_by_layer_bytes, memory_problem
+from tvm_pex.scheduling.lifetimes import memory_problem
 from tvm_pex.scheduling.search import find_schedule
 
 SVG = "{http://www.w3.org/2000/svg}"
@@ -29,8 +31,16 @@ def test_no_plan_is_below_the_lower_bound(seed: int) -> None:
 @pytest.mark.parametrize("seed", range(4000, 4040))
 def test_layers_of_random_graphs(seed: int) -> None:
     graph = random_graph(seed)
-    assert max(layer_bytes(graph).values()) == layer_by_layer_bytes(graph)
-    assert plan_memory(layer_problem(graph)).peak >= layer_by_layer_bytes(graph)
+    assert max(layer_bytes(graph).values()) == plan_memory(layer_problem(graph)).lower_bound
+
+
+def test_layers_by_hand() -> None:
+    maker = GraphMaker()
+    first = maker.convolution(maker.source("x", (4, 4, 1)), 4)
+    second = maker.convolution(first, 2)
+    maker.add(maker.convolution(second, 4), first)
+    assert max(layer_bytes(maker.graph()).values()) == 64 + 64 + 64
+    assert max(layer_bytes(maker.graph(second)).values()) == 64 + 64 + 64 + 32
 
 
 def test_lower_bound_of_a_chain() -> None:
@@ -47,6 +57,18 @@ def test_a_window_holds_rows_and_pixels() -> None:
     maker.same(maker.convolution(maker.source("x", (8, 10, 1)), 50), 1)
     # Two rows and three pixels of 50 channels; or of one channel, with the input whole and an int32 for each result.
     assert lower_bound(maker.graph()) == min(23 * 50, 23 + 80 + 4 * 80)
+
+
+def test_a_strip_is_enough_where_windows_share_no_columns() -> None:
+    maker = GraphMaker()
+    wide = maker.convolution(maker.source("x", (8, 16, 1)), 64)
+    maker.convolution(wide, 16, Window(kernel=(2, 2), stride=(2, 2)))
+    graph = maker.graph()
+    kept = frozenset(graph.inputs)
+    schedule = find_schedule(graph, kept=kept, max_overhead=1.01)
+    assert [segment.strips for segment in schedule.segments] == [8]
+    assert schedule_macs(graph, schedule) == graph.macs()
+    assert lower_bound(graph, kept) <= plan_memory(memory_problem(graph, schedule, kept=kept)).peak
 
 
 def test_a_picture_is_xml_and_names_every_buffer() -> None:

@@ -19,7 +19,7 @@ from schedule_simulator import Access, Event, events_of
 from tvm_pex.graph import Graph, Slice, Window
 from tvm_pex.memory_planner import Buffer, Problem, plan_memory
 from tvm_pex.packing.validator import fault_of
-from tvm_pex.scheduling.lifetimes import layer_by_layer_bytes, memory_problem, sums_name
+from tvm_pex.scheduling.lifetimes import memory_problem, sums_name
 from tvm_pex.scheduling.schedule import Ring, Schedule
 from tvm_pex.scheduling.segments import make_segment
 
@@ -302,18 +302,8 @@ def test_inputs_and_outputs_live_as_long_as_the_caller_needs() -> None:
     assert spans == {"x": (0, 1), "conv0": (0, 3), "conv1": (2, 3)}
 
 
-def test_layer_by_layer() -> None:
-    maker = GraphMaker()
-    first = maker.convolution(maker.source("x", (4, 4, 1)), 4)
-    second = maker.convolution(first, 2)
-    maker.add(maker.convolution(second, 4), first)
-    assert layer_by_layer_bytes(maker.graph()) == 64 + 64 + 64
-    assert layer_by_layer_bytes(maker.graph(second)) == 64 + 64 + 64 + 32
-
-
 def test_nothing_to_run_needs_the_input_alone() -> None:
     maker = GraphMaker()
     maker.source("x", (4, 4, 1))
-    assert layer_by_layer_bytes(maker.graph()) == 16
     problem = memory_problem(maker.graph(), Schedule(()))
     assert problem.buffers == (Buffer("x", 16, 0, 0, 1),)

@@ -23,7 +23,6 @@ from tvm_pex.relay_pass import Partition, partition, read_module, split_regions
 from tvm_pex.scheduling.cost import schedule_instructions, schedule_macs
 from tvm_pex.scheduling.front import Point, together
 from tvm_pex.scheduling.layers import layer_bytes, lower_bound
-from tvm_pex.scheduling.lifetimes import layer_by_layer_bytes
 from tvm_pex.scheduling.schedule import check_once
 from tvm_pex.scheduling.search import OverBudget, Progress, find_front
 
@@ -159,7 +158,7 @@ def _report(model: Model, cut: Partition, memory: ModelPlan, seconds: float) -> 
         "model": model.name,
         "input_bytes": input_bytes,
         "output_bytes": output_bytes,
-        "layer_by_layer_bytes": model.layer_by_layer_bytes or layer_by_layer_bytes(cut.reading.graph),
+        "layer_by_layer_bytes": model.layer_by_layer_bytes or max(layer_bytes(cut.reading.graph).values(), default=0),
         "arena_bytes": memory.peak,
         "pools": [asdict(used.use) for used in memory.pools],
         "arena_without_io_bytes": memory.peak - input_bytes - output_bytes,

@@ -6,7 +6,9 @@ much has to be kept beside an operator, and tight where the model's input is the
 
 from __future__ import annotations
 
-from tvm_pex.graph import Convolution, Graph, Operator
+from dataclasses import replace
+
+from tvm_pex.graph import Convolution, Graph, Operator, Pair, Window
 from tvm_pex.memory_planner import Buffer, Problem
 from tvm_pex.scheduling.rings import Reader, ring_pixels
 
@@ -39,7 +41,8 @@ def lower_bound(graph: Graph, kept: frozenset[str] = frozenset()) -> int:
     """No schedule of ``graph`` without recompute has a lower peak. ``kept`` inputs are whole until they have been read.
 
     1. The inputs are there together when it starts, the outputs when it ends.
-    2. An operator with a window holds the rows and pixels that pixels still to come will read.
+    2. An operator with a window holds the rows and pixels that pixels still to come will read, of a strip of columns
+       where windows side by side share none.
     3. Slices of channels make that smaller, but run over and over a tensor that stays whole meanwhile, and what sums
        over them keeps an int32 for each of its results.
     4. While a kept input is read for the last time, it is there beside the result's pixel, or its slice.
@@ -62,17 +65,25 @@ def _held(graph: Graph, op: Operator, above: dict[str, int]) -> int:
     tensor, view = graph.tensors[op.inputs[0]], op.views[0]
     if view != tensor.shape:
         return 0
-    shape = graph.tensors[op.output].shape
     if op.window.kernel == view[:2]:  # may take pixels as they come
         return 0
-    use = [
-        (view[a], shape[a], op.window.kernel[a], op.window.stride[a], op.window.dilation[a], op.window.pad[a])
-        for a in (0, 1)
-    ]
-    wait = [min(op.window.reach(a) - op.window.pad[a], view[a] - 1) for a in (0, 1)]
-    reader: Reader = (op.window.stride, (wait[0], wait[1]), use[0], use[1])
-    pixels = ring_pixels((view[0], view[1]), (1, 1), (reader,))
+    shape = graph.tensors[op.output].shape
+    pixels = _pixels(op.window, (view[0], view[1]), (shape[0], shape[1]))
+    narrow = op.window.reach(1) + 1  # columns of a strip that gives one column
+    if narrow <= min(op.window.stride[1], view[1]):  # windows side by side share none: strips compute nothing twice
+        alone = replace(op.window, pad=(op.window.pad[0], 0))
+        pixels = min(pixels, _pixels(alone, (view[0], narrow), (shape[0], 1)))
     sliced = pixels * tensor.item_bytes + above[tensor.name]
     if isinstance(op, Convolution) and op.groups == 1:
         sliced += 4 * shape[0] * shape[1] * shape[2]
     return min(pixels * view[2] * tensor.item_bytes, sliced)
+
+
+def _pixels(window: Window, size_in: Pair, size_out: Pair) -> int:
+    """The fewest pixels of a tensor of ``size_in`` (rows, columns) that ``window`` needs at once, as they come."""
+    use = [
+        (size_in[a], size_out[a], window.kernel[a], window.stride[a], window.dilation[a], window.pad[a]) for a in (0, 1)
+    ]
+    wait = [min(window.reach(a) - window.pad[a], size_in[a] - 1) for a in (0, 1)]
+    reader: Reader = (window.stride, (wait[0], wait[1]), use[0], use[1])
+    return ring_pixels(size_in, (1, 1), (reader,))

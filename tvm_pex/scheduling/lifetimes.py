@@ -357,19 +357,3 @@ def _turn(clock: _Clock, segment: Segment, op: Operator) -> Turn | None:
             return None
     last = max((order.index(reader.name) for reader in readers), default=order.index(op.name))
     return Turn(clock.base[op.name], min(order.index(name) for name in clock.writers(op)), last)
-
-
-def layer_by_layer_bytes(graph: Graph) -> int:
-    """The most bytes of whole tensors alive at once when the operators run one after the other, in place nowhere."""
-    order: Sequence[Operator] = graph.operators
-    last = {name: len(order) if name in graph.outputs else -1 for name in graph.tensors}
-    first = dict.fromkeys(graph.inputs, 0)
-    for step, op in enumerate(order):
-        first[op.output] = step
-        for name in (*op.inputs, op.output):
-            last[name] = max(last[name], step)
-    alive = [
-        sum(t.bytes for t in graph.tensors.values() if first[t.name] <= step <= last[t.name])
-        for step in range(len(order))
-    ]
-    return max(alive, default=sum(t.bytes for t in graph.tensors.values()))
