@@ -162,7 +162,7 @@ def _candidates(
         once = graph.macs_of(operators)
         for segment in segments:
             again = segment_macs(graph, operators, segment) - once
-            if again <= allowed:
+            if again <= allowed and (allowed or not again):  # strips may also leave out what nothing reads
                 price = sum(alone[: stop - start]) + overhead(graph, operators, segment)
                 yield Candidate(start, stop, floor_of(graph, operators, segment, kept), price, segment, again)
 
