@@ -9,7 +9,7 @@ All integer arithmetic is that of stock TVM (``qnn.requantize`` with rounding UP
     rescale(v) = floor((v * multiplier + 2**(shift - 1)) / 2**shift)        # shift == 0: v * multiplier, exactly
 
 An operator whose output is float32 works in float32 throughout: its zero points are 0, its Rescales the identity, and
-its limits may be infinite. Only Quantize and Dequantize have floats on one side.
+its limits may be infinite. Only Quantize, Dequantize and Gather have floats on one side.
 """
 
 from __future__ import annotations

@@ -10,7 +10,8 @@ of planned ones. Of the schedules of least peak the one of least price (``tvm_pe
 With a budget the limit for a single segment falls, each time below the highest segment, until the cheapest path under
 the limit fits as a whole. The limits do not depend on the budget, so that a larger one never gives a slower schedule.
 
-Where recompute is allowed, segments may also run by strips, and a path must keep to the multiply-accumulates allowed.
+Where recompute is allowed, or strips need none, segments may also run by strips, and a path must keep to the
+multiply-accumulates allowed.
 
 The order of the operators decides what may go together: where a graph has branches, several orders are tried.
 """
@@ -161,7 +162,7 @@ def _candidates(
         once = graph.macs_of(operators)
         for segment in segments:
             again = segment_macs(graph, operators, segment) - once
-            if again <= allowed:
+            if again <= allowed and (allowed or not again):  # strips may also leave out what nothing reads
                 price = sum(alone[: stop - start]) + overhead(graph, operators, segment)
                 yield Candidate(start, stop, floor_of(graph, operators, segment, kept), price, segment, again)
 
@@ -182,16 +183,27 @@ def _segments(graph: Graph, operators: Sequence[Operator], axes: Sequence[str], 
         choice = spatial[:count]
         segments += [make(choice)] if choice else []
         segments += [make(choice, tile) for tile in tiles]
-        segments += _in_strips(make, choice) if choice and allowed else []
+        if choice and (allowed or _side_by_side(operators)):
+            segments += _in_strips(make, choice, allowed)
     return segments
 
 
-def _in_strips(make: Callable[..., Segment], choice: list[str]) -> Iterator[Segment]:
+def _side_by_side(operators: Sequence[Operator]) -> bool:
+    """True where strips of columns can save memory and yet compute nothing twice: no two windows share a column."""
+    made = {op.output for op in operators}
+    windows = [op.window for op in operators if made.intersection(op.inputs)]
+    apart = all(window.reach(1) < window.stride[1] for window in windows)
+    return apart and any(window.kernel != (1, 1) for window in windows)
+
+
+def _in_strips(make: Callable[..., Segment], choice: list[str], allowed: int) -> Iterator[Segment]:
     for strips in _STRIPS:
         try:
             segment = make(choice, strips=strips)
         except Unschedulable:
             return
+        if not allowed and any(stage.domain[1] > stage.origin[0] for stage in segment.stages):
+            return  # strips that overlap
         if segment.strips == strips:  # else it is one with fewer
             yield segment
 

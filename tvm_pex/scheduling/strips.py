@@ -2,7 +2,7 @@
 
 A segment with ``strips`` runs its whole loop nest once for each strip of its results' columns, so that its rings are as
 wide as a strip, not as the tensor. Columns beside a strip that windows reach are computed in both strips: that is
-recompute, paid for with ``max_overhead``.
+recompute, paid for with ``max_overhead``. Where windows share no columns there are none.
 
 In strip s an operator computes the columns ``step * s + first`` to ``step * s + first + count - 1`` of its output, as
 far as the tensor has them. From the operators that read it, ::
