@@ -40,8 +40,10 @@ def make_segment(
     of at most that many strips of columns.
     Raises Unschedulable when two paths between the same operators disagree about strides, when a tensor would be read
     under another shape than it is written, when something inside needs a reduction's result, or when there would be
-    strips of a reduction.
+    strips of a reduction or of slices.
     """
+    if tile is not None and strips > 1:
+        raise Unschedulable("slices of channels are not cut into strips")
     links = _Links(graph, operators)
     if strips > 1:
         strips = _cut_into_strips(links, strips)
