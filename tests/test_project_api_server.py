@@ -103,7 +103,9 @@ def test_errors_of_a_handler() -> None:
 
 
 def test_ctrl_c_ends_a_server_without_a_word(capfd: pytest.CaptureFixture[str]) -> None:
+    usual = signal.signal(signal.SIGINT, signal.default_int_handler)  # where tests run in the background it is ignored
     client = ProjectAPIClient(TEMPLATES / "qemu")
+    signal.signal(signal.SIGINT, usual)
     client.server_info_query()  # it is up
     client._process.send_signal(signal.SIGINT)
     with pytest.raises(ProjectAPIError, match="the server ended, with status 130"):
