@@ -32,6 +32,8 @@ def plan(request: Request, plot: Path | None, pareto: bool) -> None:
       tvm-pex plan model.tflite
       tvm-pex plan --overwrite-input model.tflite
       tvm-pex plan --ram 64k model.tflite
+      tvm-pex plan --max-overhead 1.2 model.tflite
+      tvm-pex plan --pool sram=64k --pool psram=8m@10 model.tflite
       tvm-pex plan --pool sram=64k --pool psram=8m@10 model.tflite
       tvm-pex plan --plot arena.svg model.tflite
       tvm-pex plan --pareto --json model.tflite | jq .pareto
