@@ -34,7 +34,6 @@ def plan(request: Request, plot: Path | None, pareto: bool) -> None:
       tvm-pex plan --ram 64k model.tflite
       tvm-pex plan --max-overhead 1.2 model.tflite
       tvm-pex plan --pool sram=64k --pool psram=8m@10 model.tflite
-      tvm-pex plan --pool sram=64k --pool psram=8m@10 model.tflite
       tvm-pex plan --plot arena.svg model.tflite
       tvm-pex plan --pareto --json model.tflite | jq .pareto
       tvm-pex plan --json model.tflite | jq .arena_bytes
