@@ -14,9 +14,10 @@ from typing import Any
 from tvm_pex.frontend.quantized_io import leave_quantisation
 from tvm_pex.frontend.tflite_model import Model
 from tvm_pex.graph import Graph
-from tvm_pex.lowering.aot import CBuild, build_c
+from tvm_pex.lowering.aot import HEADERS, SOURCES, CBuild, build_c
 from tvm_pex.lowering.usmp import ALGORITHM, ModelMemory, ModelPlan, Span
 from tvm_pex.memory_planner import Buffer
+from tvm_pex.micro_kernels.files import kernels_in, source_files
 from tvm_pex.options import PlanOptions
 from tvm_pex.pools import ARENA, MemoryPool, Place, PoolPlan, PoolsTooSmall, PoolUse, capacity
 from tvm_pex.relay_pass import Partition, partition, read_module, split_regions
@@ -135,6 +136,11 @@ def _compiled(
         # TVM's storage rewrite would merge our buffers behind the planner's back.
         config={"tir.disable_storage_rewrite": True},
     )
+    kernels = {kernel for graph, schedule in cut.regions for kernel in kernels_in(graph, schedule)}
+    sources = {
+        f"{HEADERS if name.endswith('.h') else SOURCES}/{name}": text for name, text in source_files(kernels).items()
+    }
+    build = replace(build, files={**build.files, **sources})
     memory = watcher.plan
     assert memory is not None, "TVM did not plan memory"
     inputs = _places(build.inputs, memory.inputs, memory)

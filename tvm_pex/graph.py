@@ -272,13 +272,17 @@ def constants_of(op: Operator) -> tuple[str, ...]:
 
 @dataclass(frozen=True)
 class Graph:
-    """Operators in topological order, the tensors they read and write, and the constants by name."""
+    """Operators in topological order, the tensors they read and write, and the constants by name.
+
+    ``kernels`` names, by operator, kernels in C (``tvm_pex.scheduling.kernels``); the others run as portable TIR.
+    """
 
     tensors: Mapping[str, Tensor]
     operators: tuple[Operator, ...]
     inputs: tuple[str, ...]
     outputs: tuple[str, ...]
     constants: Mapping[str, npt.NDArray[Any]] = field(default_factory=dict)
+    kernels: Mapping[str, str] = field(default_factory=dict)
 
     def macs(self) -> int:
         """Multiply-accumulates of one inference."""
@@ -304,6 +308,7 @@ class Graph:
             "inputs": self.inputs,
             "outputs": self.outputs,
             "constants": list(self.constants),
+            "kernels": dict(self.kernels),
         }
         return json.dumps(record, separators=(",", ":"))
 
@@ -322,6 +327,7 @@ def subgraph(graph: Graph, operators: Sequence[Operator]) -> Graph:
         inputs=tuple(inputs),
         outputs=tuple(outputs),
         constants={name: graph.constants[name] for name in constants},
+        kernels={name: kernel for name, kernel in graph.kernels.items() if name in inside},
     )
 
 
@@ -335,6 +341,7 @@ def graph_from_json(text: str) -> Graph:
         inputs=tuple(record["inputs"]),
         outputs=tuple(record["outputs"]),
         constants={name: np.empty(0, np.int8) for name in record["constants"]},
+        kernels=record["kernels"],
     )
 
 

@@ -17,6 +17,7 @@ class PlanOptions:
     in bytes, within which the fastest schedule is taken, instead of the one of least memory; up to ``max_overhead``
     times the model's multiply-accumulates may be run. ``pools``, instead of ``ram``, are memories that buffers are
     spread over, and the schedule is the fastest with what their accesses cost.
+    Operators run by kernels in C, packed for ``core``, one of ``tvm_pex.scheduling.cores``; None: by portable TIR.
     """
 
     axes: tuple[str, ...] = ALL_AXES
@@ -25,3 +26,4 @@ class PlanOptions:
     ram: int | None = None
     max_overhead: float = 1.0
     pools: tuple[MemoryPool, ...] = ()
+    core: str | None = None

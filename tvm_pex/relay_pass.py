@@ -25,6 +25,8 @@ from tvm_pex.frontend.transposes import drop_transposes
 from tvm_pex.graph import Convolution, Graph, subgraph
 from tvm_pex.lowering.kernels import pack_weights
 from tvm_pex.lowering.region_op import REGION
+from tvm_pex.micro_kernels.packing import packed_constants
+from tvm_pex.micro_kernels.selection import with_kernels
 from tvm_pex.options import PlanOptions
 from tvm_pex.scheduling.pooled import find_pooled_schedule
 from tvm_pex.scheduling.schedule import Schedule
@@ -76,7 +78,8 @@ class PexPartition:
 def partition(mod: Any, options: PlanOptions = PlanOptions(), progress: Progress | None = None) -> Partition:
     """What PexPartition does, with everything it found out. ``options.quantized_io`` is not its matter."""
     mod, reading, kept = read_module(mod, options.overwrite_input)
-    regions = [_Region(graph, _schedule_of(graph, options, kept, progress)) for graph in split_regions(reading)]
+    graphs = [with_kernels(graph, options.core) if options.core else graph for graph in split_regions(reading)]
+    regions = [_Region(graph, _schedule_of(graph, options, kept, progress)) for graph in graphs]
     if not regions:
         return Partition(mod, (), reading, kept)
     main = _Rewriter(reading, regions).main(mod["main"])
@@ -188,7 +191,7 @@ class _Rewriter(relay.ExprMutator):  # type: ignore[misc]
             for name in graph.inputs
         ]
         types = [relay.TensorType(self.shape_of(n), graph.tensors[n].dtype) for n in graph.inputs]
-        for constant in _packed_constants(graph):
+        for constant in _packed_constants(graph, region.schedule):
             arguments.append(relay.const(constant))
             types.append(relay.TensorType(constant.shape, str(constant.dtype)))
         # Each argument needs a parameter: TVM miscompiles a bare tuple of network inputs.
@@ -204,12 +207,13 @@ class _Rewriter(relay.ExprMutator):  # type: ignore[misc]
         return relay.Call(function.with_attr("pex.schedule", str(region.schedule)), arguments)
 
 
-def _packed_constants(graph: Graph) -> list[Any]:
+def _packed_constants(graph: Graph, schedule: Schedule) -> list[Any]:
     weights = {op.weights: op for op in graph.operators if isinstance(op, Convolution)}
-    return [
-        pack_weights(weights[name], value) if name in weights else value.reshape(-1)
-        for name, value in graph.constants.items()
-    ]
+    packed = packed_constants(graph, schedule)
+    for name, value in graph.constants.items():
+        if name not in packed:
+            packed[name] = pack_weights(weights[name], value) if name in weights else value.reshape(-1)
+    return [packed[name] for name in graph.constants]
 
 
 def _shape(expr: Any) -> tuple[int, ...]:

@@ -173,8 +173,10 @@ def _segments(graph: Graph, operators: Sequence[Operator], axes: Sequence[str], 
     What does not go together for its axes does not with more operators either.
     """
     spatial = [axis for axis in axes if axis != "channels"]
-    if len(operators) == 1:  # the same loops whatever its axes, and the finest clock tells most about what is dead
-        return [make_segment(graph, operators, spatial)]
+    if len(operators) == 1:  # rows are faster, and the finest clock tells most about what is dead
+        return [make_segment(graph, operators, spatial[:count]) for count in range(len(spatial), 0, -1)] or [
+            make_segment(graph, operators, ())
+        ]
     channels = sliced_channels(graph, operators) if "channels" in axes else None
     tiles = [tile for tile in range(1, channels or 1) if (channels or 1) % tile == 0]
     make = functools.partial(make_segment, graph, operators)

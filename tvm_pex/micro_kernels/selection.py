@@ -1,0 +1,142 @@
+"""Which operators have a kernel in C, and which one. Pure.
+
+An operator without one runs as portable TIR. The kernels work in 8 bits:
+
+1. Convolutions whose weights have no zero point. ``PAIRS`` needs sums of 24 bits, ``LANES`` does not. Inputs whose
+   channels are no multiple of 4, and windows of many positions, are copied to a patch first.
+2. Depthwise convolutions of multiplier 1 on a multiple of 4 channels.
+3. Sums of two tensors, where one 32-bit product gives the very integers of both rescales.
+4. Averages of whole tensors, as their pixels come.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from tvm_pex.graph import Add, Convolution, Graph, Operator, Pool, Rescale
+from tvm_pex.scheduling.kernels import ADD, DEPTHWISE, LANES, LANES_PATCH, PAIRS, PAIRS_PATCH, SUM, is_depthwise
+
+Array = npt.NDArray[np.int64]
+
+SUM_SHIFT = 22  # pex_add.c
+TAPS, ROWS = 64, 16  # pex_kernels.h
+_LEAST_SHIFT = 33  # pex_requantise.h: below it, sums are shifted to the left
+_INT8 = (-128, 127)
+
+
+@dataclass(frozen=True)
+class Requantise:
+    """What pex_requantise.h is told of each channel: arrays of (channels,), and how far sums are shifted before.
+
+    ``shifts`` are of the left, of even and of odd channels.
+    """
+
+    bias: Array
+    multiplier: Array
+    shift: Array
+    left_shifts: tuple[int, int]
+
+
+def with_kernels(graph: Graph, core: str) -> Graph:
+    """``graph`` with the kernel of each operator that has one, in the packing that suits ``core``."""
+    kernels, constants = {}, dict(graph.constants)
+    for op in graph.operators:
+        kernel = _kernel(graph, op, core)
+        if kernel is None:
+            continue
+        kernels[op.name] = kernel
+        if isinstance(op, Add):
+            constants[parameters_name(op)] = np.zeros(0, np.int32)
+    return dataclasses.replace(graph, kernels=kernels, constants=constants)
+
+
+def parameters_name(op: Operator) -> str:
+    """Name of the constant that holds a kernel's parameters, for operators that have no other constant."""
+    return op.scales if isinstance(op, Convolution) else f"{op.name}.parameters"
+
+
+def _kernel(graph: Graph, op: Operator, core: str) -> str | None:
+    if any(graph.tensors[name].dtype != "int8" for name in (*op.inputs, op.output)):
+        return None
+    if isinstance(op, Convolution):
+        return _convolution(graph, op, core)
+    if isinstance(op, Add):
+        return ADD if len(op.inputs) == 2 and all(sum_scale(r, 0) for r in op.rescales) else None
+    return SUM if isinstance(op, Pool) and not op.maximum else None
+
+
+def _convolution(graph: Graph, op: Convolution, core: str) -> str | None:
+    channels, positions = op.views[0][2], math.prod(op.window.kernel)
+    few = positions <= TAPS and op.window.kernel[0] <= ROWS
+    if op.zero_weight:
+        return None
+    if op.groups > 1:
+        alone = is_depthwise(op, graph) and channels % 4 == 0 and few
+        return DEPTHWISE if alone and requantise(graph, op, pairs=False) else None
+    direct = few and channels % 4 == 0
+    if core != "cortex-m55" and requantise(graph, op, pairs=True):
+        return PAIRS if direct else PAIRS_PATCH
+    if requantise(graph, op, pairs=False):
+        return LANES if direct else LANES_PATCH
+    return None
+
+
+def requantise(graph: Graph, op: Convolution, *, pairs: bool) -> Requantise | None:
+    """The zero point of the input folded into the bias, shifts less what the kernel does anyway; None if it cannot.
+
+    With ``pairs``, of each two channels the second one's sum is kept 256 times as large, beside the first one's.
+    """
+    weights = graph.constants[op.weights].astype(np.int64).reshape(-1, graph.tensors[op.output].shape[2])
+    bias, multiplier, shift = graph.constants[op.scales].astype(np.int64).T
+    bias = bias - op.zero_in * weights.sum(axis=0)
+    lowest = bias + np.minimum(weights * _INT8[0], weights * _INT8[1]).sum(axis=0)
+    highest = bias + np.maximum(weights * _INT8[0], weights * _INT8[1]).sum(axis=0)
+    largest = np.maximum(np.abs(bias), np.maximum(np.abs(lowest), np.abs(highest)))
+    gained = np.zeros_like(shift)  # bits that the sum is larger already
+    if pairs:
+        gained[1::2] = 8
+        if (largest >= 1 << 23).any() or not _pairs_fit(weights):
+            return None
+    unseen = (multiplier == 0) | (shift + gained > 64)  # |sum * multiplier| < 2**62: always rounded to 0
+    multiplier = np.where(unseen, 0, multiplier)
+    shift = np.where(unseen, 64, shift + gained)
+    missing = [max(0, _LEAST_SHIFT - int(part.min(initial=64))) for part in (shift[::2], shift[1::2])]
+    left = (missing[0], missing[1]) if pairs else (max(missing), max(missing))
+    for parity, bits in enumerate(left):
+        room = largest[parity::2] << np.minimum(gained[parity::2] + bits, 32)
+        if (room >= 1 << 31).any():
+            return None
+        shift[parity::2] += bits - _LEAST_SHIFT
+    return Requantise(bias, multiplier, np.minimum(shift, 31), left)
+
+
+def _pairs_fit(weights: Array) -> bool:
+    """True if 256 * odd + even is a 16-bit number for every two channels."""
+    even, odd = weights[:, ::2], weights[:, 1::2]
+    both = 256 * odd + even[:, : odd.shape[1]]
+    return bool(((both >= -(1 << 15)) & (both < 1 << 15)).all())
+
+
+def sum_scale(rescale: Rescale, extra: int) -> tuple[int, int] | None:
+    """(scale, half) with ``rescale(v - zero_in) + extra == (v * scale + half) >> SUM_SHIFT`` for all v of 8 bits.
+
+    None if there are none of 32 bits.
+    """
+    values = np.arange(_INT8[0], _INT8[1] + 1, dtype=np.int64)
+    wide = (values - rescale.zero_in) * rescale.multiplier
+    wanted = wide if rescale.shift == 0 else (wide + (1 << (rescale.shift - 1))) >> rescale.shift
+    wanted = wanted + extra
+    exact = rescale.multiplier * 2.0 ** (SUM_SHIFT - rescale.shift)
+    for scale in (round(exact), math.floor(exact), math.ceil(exact)):
+        least = int((wanted * (1 << SUM_SHIFT) - values * scale).max())
+        most = int(((wanted + 1) * (1 << SUM_SHIFT) - values * scale).min()) - 1
+        half = (least + most) // 2
+        if least <= most and np.abs(values * scale + half).max() < 1 << 31 and abs(half) < 1 << 31:
+            return scale, half
+    return None
