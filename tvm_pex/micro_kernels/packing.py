@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tvm_pex.graph import Add, Convolution, Graph
-from tvm_pex.micro_kernels.selection import Requantise, parameters_name, requantise, sum_scale
+from tvm_pex.micro_kernels.selection import Layer, layer_of, parameters_name, sum_scale
 from tvm_pex.scheduling.kernels import (
     BLOCK,
     DEPTHWISE,
@@ -17,6 +17,8 @@ from tvm_pex.scheduling.kernels import (
     LANES_PATCH,
     PAIRS,
     PAIRS_PATCH,
+    WIDE,
+    WIDE_PATCH,
     depth,
     kernel_of,
     rounded_up,
@@ -53,17 +55,17 @@ def _add(op: Add) -> Words:
 
 
 def _convolution(graph: Graph, segment: Segment, op: Convolution, kernel: str) -> tuple[Bytes, Words]:
-    pairs = kernel in (PAIRS, PAIRS_PATCH)
-    scaled = requantise(graph, op, pairs=pairs)
-    assert scaled, "a kernel was chosen that cannot do it"
-    weights = graph.constants[op.weights]
+    pairs = kernel in (PAIRS, PAIRS_PATCH, WIDE, WIDE_PATCH)
+    layer = layer_of(graph, op, pairs=pairs)
+    assert layer, "a kernel was chosen that cannot do it"
+    weights = layer.weights.reshape(graph.constants[op.weights].shape)
     if kernel == DEPTHWISE:
         packed = pack_depthwise(weights)
     else:
         packed = pack_pairs(weights) if pairs else pack_lanes(weights)
-    zeros = np.full(0 if kernel in (PAIRS_PATCH, LANES_PATCH) else _zeros(graph, op), op.zero_in, np.int8)
-    header = _header(graph, segment, op, scaled, len(packed))
-    return np.concatenate([packed, zeros]), np.concatenate([header, _blocks(scaled, pairs)])
+    zeros = np.full(0 if kernel in (PAIRS_PATCH, WIDE_PATCH, LANES_PATCH) else _zeros(graph, op), op.zero_in, np.int8)
+    header = _header(graph, segment, op, layer, len(packed))
+    return np.concatenate([packed, zeros]), np.concatenate([header, _blocks(layer, pairs)])
 
 
 def _zeros(graph: Graph, op: Convolution) -> int:
@@ -80,7 +82,7 @@ def _zeros(graph: Graph, op: Convolution) -> int:
     return channels if op.groups > 1 else window.kernel[1] * channels
 
 
-def _header(graph: Graph, segment: Segment, op: Convolution, scaled: Requantise, zeros: int) -> Words:
+def _header(graph: Graph, segment: Segment, op: Convolution, layer: Layer, zeros: int) -> Words:
     """A struct pex_parameters; see pex_kernels.h."""
     height, width, channels = op.views[0]
     stored = layout_of(graph, segment, op.inputs[0], op.views[0])
@@ -89,25 +91,25 @@ def _header(graph: Graph, segment: Segment, op: Convolution, scaled: Requantise,
         outputs = segment.tile
     written = layout_of(graph, segment, op.output, graph.tensors[op.output].shape)
     low, high = max(op.low, -128), min(op.high, 127)
-    special = any(scaled.left_shifts) or (low, high) != (-128, 127)
+    special = any(layer.left_shifts) or (low, high) != (-128, 127)
     ring = height * stored.width if stored.ring is None else stored.ring
     w = op.window
     fields = (
         (height, width, channels, stored.width, ring, stored.pitch),
         (*w.kernel, *w.stride, *w.dilation, *w.pad),
         (outputs, written.pitch, zeros, op.zero_in, depth(op), 2 * op.zero_out + 1),
-        (special, *scaled.left_shifts, low, high),
+        (special, *layer.left_shifts, low, high),
     )
     return np.array([int(value) for part in fields for value in part], np.int32)
 
 
-def _blocks(scaled: Requantise, pairs: bool) -> Words:
+def _blocks(layer: Layer, pairs: bool) -> Words:
     """An array of struct pex_block."""
-    bias = scaled.bias.copy()
+    bias = layer.bias.copy()
     if pairs:  # the odd sums begin as 256 * odd + even
         odd = 256 * bias[1::2] + bias[::2][: len(bias) // 2]
         bias[1::2] = odd
-    parts = [_in_blocks(part) for part in (bias, scaled.multiplier, scaled.shift)]
+    parts = [_in_blocks(part) for part in (bias, layer.multiplier, layer.shift)]
     return np.stack(parts, axis=1).reshape(-1).astype(np.uint32).view(np.int32)
 
 

@@ -26,7 +26,7 @@ from dataclasses import dataclass
 
 from tvm_pex.graph import Graph, Operator
 from tvm_pex.memory_planner import plan_memory
-from tvm_pex.scheduling.cost import operator_instructions, overhead, segment_macs
+from tvm_pex.scheduling.cost import priced, segment_macs
 from tvm_pex.scheduling.lifetimes import accumulators, memory_problem, segment_problem, sum_bytes
 from tvm_pex.scheduling.orders import operator_orders
 from tvm_pex.scheduling.schedule import Schedule, Segment
@@ -152,7 +152,6 @@ def _candidates(
     graph: Graph, start: int, axes: Sequence[str], kept: frozenset[str], allowed: int
 ) -> Iterator[Candidate]:
     """Every segment that begins at ``start`` and runs at most ``allowed`` multiply-accumulates again."""
-    alone = [operator_instructions(graph, op) for op in graph.operators[start:]]
     for stop in range(start + 1, len(graph.operators) + 1):
         operators = graph.operators[start:stop]
         try:
@@ -163,7 +162,7 @@ def _candidates(
         for segment in segments:
             again = segment_macs(graph, operators, segment) - once
             if again <= allowed and (allowed or not again):  # strips may also leave out what nothing reads
-                price = sum(alone[: stop - start]) + overhead(graph, operators, segment)
+                price = priced(graph, operators, segment)
                 yield Candidate(start, stop, floor_of(graph, operators, segment, kept), price, segment, again)
 
 

@@ -39,11 +39,16 @@ PEX_INLINE const struct pex_block* pex_blocks(const int32_t* parameters) {
 
 /* Convolutions over all channels. They compute `pixels` pixels of output row `row` from column `column` on. `x` is the
  * input's first byte, `y` the first result's; `first` is the block from which on a slice of output channels is
- * computed. `patch`, of `depth` bytes, is for windows that are not whole words. */
+ * computed. `patch` is scratch, aligned to 4 bytes: windows that are not whole words are copied there, two of `depth`
+ * bytes; wide kernels widen two windows to 16 bits, and before it copies one if they are not whole words. */
 int32_t pex_pairs(int8_t* x, int8_t* weights, int32_t* parameters, int8_t* y, int32_t row, int32_t column,
                   int32_t pixels, int32_t first);
 int32_t pex_pairs_patch(int8_t* x, int8_t* weights, int32_t* parameters, int8_t* y, int32_t row, int32_t column,
                         int32_t pixels, int32_t first, int8_t* patch);
+int32_t pex_pairs_wide(int8_t* x, int8_t* weights, int32_t* parameters, int8_t* y, int32_t row, int32_t column,
+                       int32_t pixels, int32_t first, int8_t* patch);
+int32_t pex_pairs_wide_patch(int8_t* x, int8_t* weights, int32_t* parameters, int8_t* y, int32_t row, int32_t column,
+                             int32_t pixels, int32_t first, int8_t* patch);
 int32_t pex_lanes(int8_t* x, int8_t* weights, int32_t* parameters, int8_t* y, int32_t row, int32_t column,
                   int32_t pixels, int32_t first);
 int32_t pex_lanes_patch(int8_t* x, int8_t* weights, int32_t* parameters, int8_t* y, int32_t row, int32_t column,
