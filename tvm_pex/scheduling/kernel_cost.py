@@ -49,8 +49,8 @@ def kernel_instructions(graph: Graph, segment: Segment, stage: Stage, op: Operat
     channels = graph.tensors[op.output].shape[2]
     slices = channels // segment.tile if segment.tile else 1
     rows, columns = stage.domain
-    by_pixel = "pixels" in segment.axes
-    calls = slices * rows * (columns if by_pixel else 1)
+    run = segment.run if "pixels" in segment.axes else columns
+    calls = slices * rows * -(-columns // run)
     elements = rows * columns * channels
     if kernel == ADD:
         return int(calls * prices.call + elements * prices.add)
@@ -58,7 +58,7 @@ def kernel_instructions(graph: Graph, segment: Segment, stage: Stage, op: Operat
         return int(calls * prices.call + elements * prices.sum)
     assert isinstance(op, Convolution)
     each = _pixel_instructions(op, kernel, prices, -(-channels // slices // BLOCK))
-    alone, singly, by_two = _pixels(op, stage, by_pixel or kernel in (PAIRS_PATCH, LANES_PATCH))
+    alone, singly, by_two = _pixels(op, stage, run)
     windows = alone * math.prod(op.window.kernel) * prices.position
     windows += calls * (prices.call + op.window.kernel[0] * prices.line)
     return int(windows + slices * (alone * each[0] + singly * each[1] + by_two * each[2]))
@@ -83,9 +83,9 @@ def _pixel_instructions(op: Convolution, kernel: str, prices: Prices, blocks: in
         once += blocks * (prices.wide[0] + words * prices.wide[1]) / 2
         return once, once, once
     if kernel in (PAIRS_PATCH, LANES_PATCH):
-        once = prices.pixel[0] + depth(op) * prices.byte
-        once += blocks * (prices.block[0] + prices.run[0] + words * prices.word[0])
-        return once, once, once
+        copied = prices.pixel[0] + depth(op) * prices.byte
+        work = [blocks * (prices.block[k] + prices.run[k] + words * prices.word[k]) for k in (0, 1)]
+        return copied + work[0], copied + work[0], copied + work[1] / 2
     by_position = prices.block[0] + rows * columns * prices.run[0] + words * prices.word[0]
     by_row = [prices.block[k] + rows * prices.run[k] + words * prices.word[k] for k in (0, 1)]
     return (
@@ -95,14 +95,16 @@ def _pixel_instructions(op: Convolution, kernel: str, prices: Prices, blocks: in
     )
 
 
-def _pixels(op: Convolution, stage: Stage, one_by_one: bool) -> tuple[int, int, int]:
+def _pixels(op: Convolution, stage: Stage, run: int) -> tuple[int, int, int]:
     """How many of the stage's pixels have windows beyond the tensor's columns, are run singly, are run by two."""
     rows, columns = stage.domain
-    inside = sum(_inside(op, column) for column in range(columns))
-    alone, singly = rows * (columns - inside), rows * inside
-    if one_by_one:
-        return alone, singly, 0
-    return alone, rows * (inside % 2), rows * (inside - inside % 2)
+    alone = singly = by_two = 0
+    for first in range(0, columns, run):
+        inside = sum(_inside(op, column) for column in range(first, min(first + run, columns)))
+        alone += min(run, columns - first) - inside
+        singly += inside % 2
+        by_two += inside - inside % 2
+    return rows * alone, rows * singly, rows * by_two
 
 
 def _inside(op: Convolution, column: int) -> bool:
