@@ -68,6 +68,23 @@ def test_table_of_the_largest_and_the_smallest_input(tmp_path: Path) -> None:
     assert printed[0] == printed[1]
     assert "Executed instructions by operator" in printed[0]
     assert "depthwise2" in printed[0]
+    assert "outside inner" in printed[0]
+
+
+def test_operators_beside_what_was_planned() -> None:
+    answer = json.loads(tvm_pex("run", "--json", "--per-operator", OWN).stdout)
+    plan = {row["operator"]: row for row in json.loads(tvm_pex("plan", "--json", OWN).stdout)["operators"]}
+    rows = {row["operator"]: row for row in answer["operators"]}
+    assert sum(row["instructions"] for row in rows.values()) == answer["instructions"]
+    assert plan.keys() <= rows.keys()
+    for name, row in rows.items():
+        assert 0 <= row["outside_inner_loops"] <= 1
+        assert row["predicted"] == (plan[name]["instructions"] if name in plan else None)
+        macs = plan[name]["macs"] if name in plan else 0
+        assert (row["macs"], row["instructions_per_mac"]) == (
+            (macs, pytest.approx(row["instructions"] / macs)) if macs else (None, None)
+        )
+    assert [row["macs"] is None for name, row in rows.items() if name in ("conv0", "add4", "(calls)")] == [0, 1, 1]
 
 
 def test_what_does_not_fit_is_one_line(tmp_path: Path) -> None:
