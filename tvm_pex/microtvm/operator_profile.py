@@ -24,8 +24,7 @@ from tvm_pex.microtvm.executed_blocks import executed_blocks
 from tvm_pex.microtvm.inner_loops import inner_loops
 from tvm_pex.port_files import Array
 
-_CALLER = "run_network"  # main.c
-_FIRMWARE = "main.c"
+_MAIN, _RUN = "main.c", "run_network"
 _GENERATED = "tvmgen_default_"
 _FUNCTION = re.compile(rf"^TVM_DLL \w+ (?:{_GENERATED})?(\w+)\(.*\{{$")
 _LOOP = re.compile(r"^ *for \(int32_t (\w+) = 0;")
@@ -101,8 +100,8 @@ def _function_owner(function: str) -> str:
 
 
 def _is_caller(source_map: SourceMap, function: Function) -> bool:
-    """Is what it calls its work? Before and after the network runs, the firmware itself calls things."""
-    return function.name.startswith(_GENERATED) or source_map.at(function.begin).file == _FIRMWARE
+    """Is what it calls its work? The firmware's own functions show where the network's run begins and ends."""
+    return function.name.startswith(_GENERATED) or source_map.at(function.begin).file == _MAIN
 
 
 def _owner(source_map: SourceMap, places: Mapping[str, Mapping[int, str]], address: int) -> str | None:
@@ -112,4 +111,4 @@ def _owner(source_map: SourceMap, places: Mapping[str, Mapping[int, str]], addre
         # The compiler may have made several functions of one: NAME.part.0.
         function = source.function.removeprefix(_GENERATED).split(".")[0]
         return places.get(source.file, {}).get(source.line, _function_owner(function))
-    return CALLS if source.function == _CALLER else None
+    return CALLS if source.function == _RUN else None
