@@ -24,7 +24,7 @@ from tvm_pex.scheduling.kernels import ADD, DEPTHWISE, LANES, LANES_PATCH, PAIRS
 Array = npt.NDArray[np.int64]
 
 SUM_SHIFT = 22  # pex_add.c
-TAPS, ROWS, RUNS = 64, 16, 25  # pex_kernels.h
+TAPS, ROWS, RUNS = 49, 8, 25  # pex_kernels.h
 _LEAST_SHIFT = 33  # pex_requantise.h: below it, sums are shifted to the left
 _CONSTANT_BITS = 14  # below the point of a bias that is the result: any with a sum of 24 bits and a shift above 33
 _INT8 = (-128, 127)

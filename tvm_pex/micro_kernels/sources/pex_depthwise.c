@@ -94,6 +94,15 @@ TIGHT static void positions(const struct pex_window* window, const int8_t* w, co
   }
 }
 
+/* noinline: its window should not lie on the stack while another function runs. */
+__attribute__((noinline)) static void one_pixel(const int8_t* x, const int8_t* weights, const int8_t* w,
+                                                const struct pex_block* block, const struct pex_parameters* p,
+                                                int8_t* y, int32_t row, int32_t column) {
+  struct pex_window window;
+  pex_find_window(&window, x, weights + p->zeros, p, row, column, 1, 0);
+  (window.columns == 1 ? positions : one_of_any_size)(&window, w, block, p, y);
+}
+
 #if defined(__thumb2__)
 
 #include "pex_depthwise_3x3.h"
@@ -117,7 +126,7 @@ static void find_columns(struct pex_columns* columns, const int8_t* x, const int
 }
 
 /* 3 x 3 positions, the pixels from (row, column) on: computes three or four, or none, and says how many. */
-static int32_t some_3x3(const int8_t* x, const int8_t* weights, const int8_t* w, const struct pex_block* block,
+__attribute__((noinline)) static int32_t some_3x3(const int8_t* x, const int8_t* weights, const int8_t* w, const struct pex_block* block,
                         const struct pex_parameters* p, int8_t* y, int32_t row, int32_t column, int32_t pixels) {
   int32_t top = row * p->stride_rows - p->pad_rows, left = column * p->stride_columns - p->pad_columns;
   if (p->special || pixels < 3 || p->kernel_rows != 3 || p->kernel_columns != 3 || p->dilation_columns > 1) return 0;
@@ -148,16 +157,13 @@ int32_t pex_depthwise(int8_t* x, int8_t* weights, int32_t* parameters, int8_t* y
   const struct pex_parameters* p = (const struct pex_parameters*)parameters;
   const struct pex_block* block = pex_blocks(parameters) + first;
   const int8_t* w = weights + 4 * first * p->kernel_rows * p->kernel_columns;
-  struct pex_window window;
-  window.pixels = 0;
   while (pixels > 0) {
     int32_t done = 0;
 #if defined(__thumb2__)
     done = some_3x3(x, weights, w, block, p, y, row, column, pixels);
 #endif
     if (done == 0) {
-      pex_find_window(&window, x, weights + p->zeros, p, row, column, 1, 0);
-      (window.columns == 1 ? positions : one_of_any_size)(&window, w, block, p, y);
+      one_pixel(x, weights, w, block, p, y, row, column);
       done = 1;
     }
     pixels -= done, column += done, y += done * p->output_pitch;

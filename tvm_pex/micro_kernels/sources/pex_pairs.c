@@ -51,8 +51,8 @@ int32_t pex_pairs(int8_t* x, int8_t* weights, int32_t* parameters, int8_t* y, in
     while (found > 0) {
       int32_t done = 1;
 #if defined(PEX_DOT_TWO)
-      const int8_t* runs[2 * PEX_RUNS]; /* the second pixel's first */
       if (found > 1) {
+        const int8_t* runs[2 * PEX_ROWS]; /* the second pixel's first */
         for (int32_t k = 0; k < window.count; k++) {
           runs[2 * k] = window.at[k] + window.moves[k].next;
           runs[2 * k + 1] = window.at[k];
@@ -60,9 +60,9 @@ int32_t pex_pairs(int8_t* x, int8_t* weights, int32_t* parameters, int8_t* y, in
         compute(job, runs, 2 * window.count, bytes, y, p, 1);
         done = 2;
       } else if (window.pixels == 1 && pixels > 0) { /* windows that lie anywhere */
-        pex_find_positions(runs, 2, x, weights + p->zeros, p, row, column);
-        pex_find_positions(runs + 1, 2, x, weights + p->zeros, p, row, column - 1);
-        compute(job, runs, 2 * p->kernel_rows * p->kernel_columns, p->channels, y, p, 1);
+        pex_find_positions(window.at, 2, x, weights + p->zeros, p, row, column);
+        pex_find_positions(window.at + 1, 2, x, weights + p->zeros, p, row, column - 1);
+        compute(job, window.at, 2 * p->kernel_rows * p->kernel_columns, p->channels, y, p, 1);
         done = 2, pixels--, column++;
       }
 #endif
@@ -126,7 +126,11 @@ int32_t pex_pairs_wide(int8_t* x, int8_t* weights, int32_t* parameters, int8_t* 
     }
     compute(job, runs, 1, 4 * p->depth, y, p, 1);
   }
-  return pixels ? pex_pairs(x, weights, parameters, y, row, column, 1, first) : 0;
+  if (pixels > 0) {
+    pex_find_window(&window, x, weights + p->zeros, p, row, column, 1, 1);
+    compute(job, window.at, window.count, window.columns * p->channels, y, p, 0);
+  }
+  return 0;
 }
 
 int32_t pex_pairs_wide_patch(int8_t* x, int8_t* weights, int32_t* parameters, int8_t* y, int32_t row, int32_t column,
@@ -142,7 +146,12 @@ int32_t pex_pairs_wide_patch(int8_t* x, int8_t* weights, int32_t* parameters, in
     }
     compute(job, runs, 1, 4 * p->depth, y, p, 1);
   }
-  return pixels ? pex_pairs_patch(x, weights, parameters, y, row, column, 1, first, narrow) : 0;
+  if (pixels > 0) {
+    const int8_t* const run[1] = {narrow};
+    pex_copy_window(narrow, x, p, row, column);
+    compute(job, run, 1, p->depth, y, p, 0);
+  }
+  return 0;
 }
 
 #else
