@@ -12,6 +12,12 @@
 #define PEX_TAPS 64 /* window positions, and rows of them, at most: but for windows that are copied to a patch */
 #define PEX_ROWS 16
 
+#if defined(__ARM_FEATURE_MVE) && (__ARM_FEATURE_MVE & 1)
+#define PEX_MVE 1 /* vectors of integers */
+#else
+#define PEX_MVE 0
+#endif
+
 struct pex_parameters {
   /* The input: pixel (row, column) lies at byte ((row * stored_width + column) % ring) * pitch. */
   int32_t height, width, channels, stored_width, ring, pitch;
