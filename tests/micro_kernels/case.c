@@ -13,6 +13,7 @@ void run_call(const struct call* call, uint8_t* const bases[PARTS]) {
     case LANES: pex_lanes(x, w, p, y, row, column, pixels, call->first); break;
     case LANES_PATCH: pex_lanes_patch(x, w, p, y, row, column, pixels, call->first, of[PATCH]); break;
     case DEPTHWISE: pex_depthwise(x, w, p, y, row, column, pixels, call->first); break;
+    case DEPTHWISE_WIDE: pex_depthwise_wide(x, w, p, y, row, column, pixels, call->first); break;
     case ADD: pex_add(x, of[B], p, y, pixels); break;
     case SUM_INT16: pex_sum_int16(x, (int16_t*)y, pixels, call->channels, call->pitch); break;
     case SUM_INT32: pex_sum_int32(x, (int32_t*)y, pixels, call->channels, call->pitch); break;

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from tvm_pex.graph import Graph
-from tvm_pex.scheduling.kernels import ADD, DEPTHWISE, LANES, LANES_PATCH, PAIRS, PAIRS_PATCH, SUM, kernel_of
+from tvm_pex.scheduling.kernels import ADD, DEPTHWISE, DEPTHWISE_WIDE, LANES, LANES_PATCH, PAIRS, PAIRS_PATCH, SUM, kernel_of
 from tvm_pex.scheduling.schedule import Schedule
 
 SOURCES = Path(__file__).parent / "sources"
@@ -17,6 +17,7 @@ _FILES = {
     LANES: ("pex_lanes.c", "pex_window.c"),
     LANES_PATCH: ("pex_lanes.c", "pex_window.c"),
     DEPTHWISE: ("pex_depthwise.c", "pex_window.c"),
+    DEPTHWISE_WIDE: ("pex_depthwise_wide.c", "pex_window.c"),
     ADD: ("pex_add.c",),
     SUM: ("pex_sum.c",),
 }

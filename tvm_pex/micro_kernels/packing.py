@@ -13,10 +13,12 @@ from tvm_pex.micro_kernels.selection import Requantise, parameters_name, requant
 from tvm_pex.scheduling.kernels import (
     BLOCK,
     DEPTHWISE,
+    DEPTHWISE_WIDE,
     LANES,
     LANES_PATCH,
     PAIRS,
     PAIRS_PATCH,
+    WIDE_BLOCK,
     depth,
     kernel_of,
     rounded_up,
@@ -57,13 +59,14 @@ def _convolution(graph: Graph, segment: Segment, op: Convolution, kernel: str) -
     scaled = requantise(graph, op, pairs=pairs)
     assert scaled, "a kernel was chosen that cannot do it"
     weights = graph.constants[op.weights]
-    if kernel == DEPTHWISE:
-        packed = pack_depthwise(weights)
+    if kernel in (DEPTHWISE, DEPTHWISE_WIDE):
+        packed = pack_depthwise(weights, BLOCK if kernel == DEPTHWISE else WIDE_BLOCK)
     else:
         packed = pack_pairs(weights) if pairs else pack_lanes(weights)
     zeros = np.full(0 if kernel in (PAIRS_PATCH, LANES_PATCH) else _zeros(graph, op), op.zero_in, np.int8)
     header = _header(graph, segment, op, scaled, len(packed))
-    return np.concatenate([packed, zeros]), np.concatenate([header, _blocks(scaled, pairs)])
+    blocks = _wide_blocks(scaled) if kernel == DEPTHWISE_WIDE else _blocks(scaled, pairs)
+    return np.concatenate([packed, zeros]), np.concatenate([header, blocks])
 
 
 def _zeros(graph: Graph, op: Convolution) -> int:
@@ -111,6 +114,15 @@ def _blocks(scaled: Requantise, pairs: bool) -> Words:
     return np.stack(parts, axis=1).reshape(-1).astype(np.uint32).view(np.int32)
 
 
+def _wide_blocks(scaled: Requantise) -> Words:
+    """The same for pex_depthwise_wide."""
+    parts = []
+    for part in (scaled.bias, scaled.multiplier, ~scaled.shift):
+        lanes = np.pad(part, (0, -len(part) % WIDE_BLOCK)).reshape(-1, WIDE_BLOCK // BLOCK, BLOCK)
+        parts.append(lanes.transpose(0, 2, 1))
+    return np.stack(parts, axis=2).reshape(-1).astype(np.int32)
+
+
 def _in_blocks(values: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
     return np.pad(values, (0, -len(values) % BLOCK)).reshape(-1, BLOCK)
 
@@ -134,8 +146,8 @@ def pack_lanes(weights: npt.NDArray[Any]) -> Bytes:
     return np.ascontiguousarray(_padded(weights).T).reshape(-1).astype(np.int8)
 
 
-def pack_depthwise(weights: npt.NDArray[Any]) -> Bytes:
-    """For each four channels the window's positions, four bytes each."""
+def pack_depthwise(weights: npt.NDArray[Any], block: int) -> Bytes:
+    """For each ``block`` channels the window's positions, that many bytes each."""
     channels = weights.shape[3]
-    flat = weights.reshape(-1, channels // BLOCK, BLOCK)
+    flat = np.pad(weights.reshape(-1, channels), ((0, 0), (0, -channels % block))).reshape(len(weights) * weights.shape[1], -1, block)
     return np.ascontiguousarray(flat.transpose(1, 0, 2)).reshape(-1).astype(np.int8)

@@ -13,9 +13,10 @@ from tvm_pex.scheduling.schedule import Segment, Stage
 
 PAIRS, PAIRS_PATCH = "pex_pairs", "pex_pairs_patch"
 LANES, LANES_PATCH = "pex_lanes", "pex_lanes_patch"
-DEPTHWISE, ADD, SUM = "pex_depthwise", "pex_add", "pex_sum"
+DEPTHWISE, DEPTHWISE_WIDE, ADD, SUM = "pex_depthwise", "pex_depthwise_wide", "pex_add", "pex_sum"
 PATCHES = (PAIRS_PATCH, LANES_PATCH)
 BLOCK = 4  # output channels that a kernel computes at once
+WIDE_BLOCK = 16  # those of DEPTHWISE_WIDE
 
 
 def kernel_of(graph: Graph, segment: Segment, stage: Stage, op: Operator) -> str | None:
@@ -29,6 +30,8 @@ def kernel_of(graph: Graph, segment: Segment, stage: Stage, op: Operator) -> str
         sliced = {ring.tensor for ring in segment.rings} if segment.tile else set()
         if stage.reduction or (op.groups == 1 and op.inputs[0] in sliced):
             return None
+    if kernel == DEPTHWISE_WIDE and (segment.tile or 0) % WIDE_BLOCK:
+        kernel = DEPTHWISE
     return kernel if (segment.tile or 0) % BLOCK == 0 else None
 
 

@@ -59,6 +59,11 @@ int32_t pex_lanes_patch(int8_t* x, int8_t* weights, int32_t* parameters, int8_t*
 int32_t pex_depthwise(int8_t* x, int8_t* weights, int32_t* parameters, int8_t* y, int32_t row, int32_t column,
                       int32_t pixels, int32_t first);
 
+/* The same for vectors: sixteen channels a time, whose weights, above -128, lie together at each position. Of each four
+ * blocks, block k holds the parameters of channels k, k + 4, k + 8 and k + 12, and their shifts complemented. */
+int32_t pex_depthwise_wide(int8_t* x, int8_t* weights, int32_t* parameters, int8_t* y, int32_t row, int32_t column,
+                           int32_t pixels, int32_t first);
+
 /* y[i] = clip(((a[i] * scale_a + half_a) >> SHIFT) + ((b[i] * scale_b + half_b) >> SHIFT)), the zero points being in
  * the halves; `parameters` are scale_a, half_a, scale_b, half_b, low, high. */
 int32_t pex_add(int8_t* a, int8_t* b, int32_t* parameters, int8_t* y, int32_t count);

@@ -58,12 +58,12 @@ PEX_INLINE void add_three_runs(int32_t first[3], int32_t second[3], const int8_t
 }
 
 PEX_INLINE int32x4_t with_even_lanes(int32x4_t vector, int32_t lane0, int32_t lane2) {
-  __asm__("vmov %q0[2], %q0[0], %2, %1" : "+w"(vector) : "r"(lane0), "r"(lane2));
+  __asm__("vmov %q0[2], %q0[0], %1, %2" : "+w"(vector) : "r"(lane0), "r"(lane2));
   return vector;
 }
 
 PEX_INLINE int32x4_t with_odd_lanes(int32x4_t vector, int32_t lane1, int32_t lane3) {
-  __asm__("vmov %q0[3], %q0[1], %2, %1" : "+w"(vector) : "r"(lane1), "r"(lane3));
+  __asm__("vmov %q0[3], %q0[1], %1, %2" : "+w"(vector) : "r"(lane1), "r"(lane3));
   return vector;
 }
 
