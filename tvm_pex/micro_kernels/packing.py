@@ -31,6 +31,8 @@ Words = npt.NDArray[np.int32]
 
 _ORDER = ((0, 0), (2, 0), (0, 2), (2, 2), (1, 0), (3, 0), (1, 2), (3, 2))  # (input, channel) of each pair; pex_pairs.c
 
+_BEHIND = 12  # bytes behind the weights that pex_lanes reads
+
 
 def packed_constants(graph: Graph, schedule: Schedule) -> dict[str, npt.NDArray[Any]]:
     """The constants that are not read as they are in ``graph``, by name: those of operators that run by a kernel."""
@@ -64,9 +66,10 @@ def _convolution(graph: Graph, segment: Segment, op: Convolution, kernel: str) -
     else:
         packed = pack_pairs(weights) if pairs else pack_lanes(weights)
     zeros = np.full(0 if kernel in (PAIRS_PATCH, LANES_PATCH) else _zeros(graph, op), op.zero_in, np.int8)
+    behind = np.zeros(_BEHIND if kernel in (LANES, LANES_PATCH) else 0, np.int8)
     header = _header(graph, segment, op, scaled, len(packed))
-    blocks = _wide_blocks(scaled) if kernel == DEPTHWISE_WIDE else _blocks(scaled, pairs)
-    return np.concatenate([packed, zeros]), np.concatenate([header, blocks])
+    blocks = _wide_blocks(scaled) if kernel == DEPTHWISE_WIDE else _blocks(scaled, pairs, kernel == DEPTHWISE)
+    return np.concatenate([packed, zeros, behind]), np.concatenate([header, blocks])
 
 
 def _zeros(graph: Graph, op: Convolution) -> int:
@@ -104,13 +107,14 @@ def _header(graph: Graph, segment: Segment, op: Convolution, scaled: Requantise,
     return np.array([int(value) for part in fields for value in part], np.int32)
 
 
-def _blocks(scaled: Requantise, pairs: bool) -> Words:
+def _blocks(scaled: Requantise, pairs: bool, depthwise: bool) -> Words:
     """An array of struct pex_block."""
     bias = scaled.bias.copy()
+    shift = scaled.shift if pairs or depthwise else ~scaled.shift
     if pairs:  # the odd sums begin as 256 * odd + even
         odd = 256 * bias[1::2] + bias[::2][: len(bias) // 2]
         bias[1::2] = odd
-    parts = [_in_blocks(part) for part in (bias, scaled.multiplier, scaled.shift)]
+    parts = [_in_blocks(part) for part in (bias, scaled.multiplier, shift)]
     return np.stack(parts, axis=1).reshape(-1).astype(np.uint32).view(np.int32)
 
 

@@ -45,7 +45,8 @@ PEX_INLINE const struct pex_block* pex_blocks(const int32_t* parameters) {
 
 /* Convolutions over all channels. They compute `pixels` pixels of output row `row` from column `column` on. `x` is the
  * input's first byte, `y` the first result's; `first` is the block from which on a slice of output channels is
- * computed. `patch`, of `depth` bytes, is for windows that are not whole words. */
+ * computed. `patch`, of `depth` bytes, is for windows that are not whole words. The
+ * parameters of pex_lanes have complements of shifts; up to 12 bytes behind its weights are read, too. */
 int32_t pex_pairs(int8_t* x, int8_t* weights, int32_t* parameters, int8_t* y, int32_t row, int32_t column,
                   int32_t pixels, int32_t first);
 int32_t pex_pairs_patch(int8_t* x, int8_t* weights, int32_t* parameters, int8_t* y, int32_t row, int32_t column,
