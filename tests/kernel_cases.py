@@ -12,7 +12,7 @@ import numpy.typing as npt
 from tvm_pex.graph import Add, Concat, Convolution, Graph, Operator, Rescale, Tensor, Window
 from tvm_pex.micro_kernels.packing import packed_constants
 from tvm_pex.micro_kernels.selection import parameters_name, with_kernels
-from tvm_pex.scheduling.kernels import kernel_of, patch_bytes
+from tvm_pex.scheduling.kernels import WIDER, kernel_of, patch_bytes
 from tvm_pex.scheduling.schedule import Ring, Schedule, Segment, Stage
 
 Bytes = npt.NDArray[np.int8]
@@ -20,7 +20,7 @@ Integers = npt.NDArray[np.int64]
 
 CASE_BYTES, RESULT_BYTES = 24 << 10, 2 << 10
 KERNELS = (
-    "pex_pairs", "pex_pairs_patch", "pex_lanes", "pex_lanes_patch", "pex_depthwise", "pex_depthwise_wide",
+    "pex_pairs", "pex_pairs_patch", "pex_pairs_wide", "pex_pairs_wide_patch", "pex_lanes", "pex_lanes_patch", "pex_depthwise", "pex_depthwise_lanes",
     "pex_add", "pex_sum_int16", "pex_sum_int32",
 )  # fmt: skip
 _PARTS = ("x", "b", "weights", "parameters", "patch", "y")  # tests/micro_kernels/case.h
@@ -235,6 +235,9 @@ def _call(rng: np.random.Generator, op: Convolution, shape: tuple[int, int, int]
     graph, segment = _surroundings(op, shape, inputs, written, tile)
     constants = {"w": weights, "s": scales.astype(np.int32)}
     graph = with_kernels(dataclasses.replace(graph, constants=constants), core)
+    if op.name in graph.kernels and rng.random() < 0.5:
+        kernel = graph.kernels[op.name]
+        graph = dataclasses.replace(graph, kernels={**graph.kernels, op.name: WIDER.get(kernel, kernel)})
     kernel = kernel_of(graph, segment, segment.stages[1], op)
     if kernel is None:
         return None

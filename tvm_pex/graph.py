@@ -274,7 +274,8 @@ def constants_of(op: Operator) -> tuple[str, ...]:
 class Graph:
     """Operators in topological order, the tensors they read and write, and the constants by name.
 
-    ``kernels`` names, by operator, kernels in C (``tvm_pex.scheduling.kernels``); the others run as portable TIR.
+    ``kernels`` names, by operator, kernels in C (``tvm_pex.scheduling.kernels``), packed for ``core``; the others run as
+    portable TIR.
     """
 
     tensors: Mapping[str, Tensor]
@@ -283,6 +284,7 @@ class Graph:
     outputs: tuple[str, ...]
     constants: Mapping[str, npt.NDArray[Any]] = field(default_factory=dict)
     kernels: Mapping[str, str] = field(default_factory=dict)
+    core: str = ""
 
     def macs(self) -> int:
         """Multiply-accumulates of one inference."""
@@ -309,6 +311,7 @@ class Graph:
             "outputs": self.outputs,
             "constants": list(self.constants),
             "kernels": dict(self.kernels),
+            "core": self.core,
         }
         return json.dumps(record, separators=(",", ":"))
 
@@ -328,6 +331,7 @@ def subgraph(graph: Graph, operators: Sequence[Operator]) -> Graph:
         outputs=tuple(outputs),
         constants={name: graph.constants[name] for name in constants},
         kernels={name: kernel for name, kernel in graph.kernels.items() if name in inside},
+        core=graph.core,
     )
 
 
@@ -342,6 +346,7 @@ def graph_from_json(text: str) -> Graph:
         outputs=tuple(record["outputs"]),
         constants={name: np.empty(0, np.int8) for name in record["constants"]},
         kernels=record["kernels"],
+        core=record["core"],
     )
 
 

@@ -31,6 +31,7 @@ from tvm_pex.options import PlanOptions
 from tvm_pex.scheduling.pooled import find_pooled_schedule
 from tvm_pex.scheduling.schedule import Schedule
 from tvm_pex.scheduling.search import ALL_AXES, Progress, find_schedule
+from tvm_pex.scheduling.wide import with_wide_kernels
 
 
 @dataclass(frozen=True)
@@ -79,7 +80,11 @@ def partition(mod: Any, options: PlanOptions = PlanOptions(), progress: Progress
     """What PexPartition does, with everything it found out. ``options.quantized_io`` is not its matter."""
     mod, reading, kept = read_module(mod, options.overwrite_input)
     graphs = [with_kernels(graph, options.core) if options.core else graph for graph in split_regions(reading)]
-    regions = [_Region(graph, _schedule_of(graph, options, kept, progress)) for graph in graphs]
+    schedules = [_schedule_of(graph, options, kept, progress) for graph in graphs]
+    regions = [
+        _Region(with_wide_kernels(graph, schedule, kept, options.ram), schedule)
+        for graph, schedule in zip(graphs, schedules, strict=True)
+    ]
     if not regions:
         return Partition(mod, (), reading, kept)
     main = _Rewriter(reading, regions).main(mod["main"])

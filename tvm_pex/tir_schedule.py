@@ -161,21 +161,21 @@ class _Nest:
             lines = 1 if "rows" in self.segment.axes else stage.domain[0]
             with self.ib.for_range(0, lines, loop_name(stage.operator, "line")) as line:
                 row = line if lines > 1 else self._index(stage, 0, time)
-                if self._kernel(stage):
-                    self._run(stage, row, 0, stage.domain[1])
-                    return
-                with self.ib.for_range(0, stage.domain[1], loop_name(stage.operator, "column")) as column:
-                    self._emit(stage, row, column)
+                self._pixels(stage, row, 0, stage.domain[1])
 
     def _due(self, stage: Stage, time: tuple[Expr, Expr]) -> None:
         with self.ib.if_scope(tir.all(self._is_due(stage, 0, time[0]), self._is_due(stage, 1, time[1]))):
-            self._emit(stage, self._index(stage, 0, time[0]), self._index(stage, 1, time[1]))
+            row, run = self._index(stage, 0, time[0]), self.segment.run
+            first = self._index(stage, 1, time[1]) * run
+            pixels = run if stage.domain[1] % run == 0 else tir.min(stage.domain[1] - first, run)
+            self._pixels(stage, row, first, pixels)
 
     def _is_due(self, stage: Stage, axis: int, time: Expr) -> Expr:
         if stage.stride[axis] == 0:
             return tir.const(1, "bool")
         since = time - stage.delay[axis]
-        due = tir.all(since >= 0, since < stage.stride[axis] * stage.domain[axis])
+        moments = -(-stage.domain[axis] // (self.segment.run if axis else 1))
+        due = tir.all(since >= 0, since < stage.stride[axis] * moments)
         if stage.stride[axis] > 1:
             due = tir.all(due, tir.truncmod(since, stage.stride[axis]) == 0)
         return due
@@ -188,15 +188,17 @@ class _Nest:
     def _kernel(self, stage: Stage) -> str | None:
         return kernel_of(self.region.graph, self.segment, stage, self.region.operators[stage.operator])
 
-    def _run(self, stage: Stage, row: Expr, column: Expr, pixels: int) -> None:
-        op = self.region.operators[stage.operator]
-        emit_run(self.ib, op, self._place(op, stage), self._moment(op, stage, row, column, pixels), pixels)
+    def _pixels(self, stage: Stage, row: Expr, first: Expr, pixels: Expr) -> None:
+        """Some pixels of a row."""
+        if self._kernel(stage):
+            op = self.region.operators[stage.operator]
+            with self.ib.for_range(0, 1, loop_name(op.name, "run")):  # whose name tells whose work it is
+                emit_run(self.ib, op, self._place(op, stage), self._moment(op, stage, row, first, pixels), pixels)
+            return
+        with self.ib.for_range(0, pixels, loop_name(stage.operator, "column")) as column:
+            self._emit(stage, row, first + column)
 
     def _emit(self, stage: Stage, row: Expr, column: Expr) -> None:
-        if self._kernel(stage):
-            with self.ib.for_range(0, 1, loop_name(stage.operator, "pixel")):
-                self._run(stage, row, column, 1)
-            return
         op = self.region.operators[stage.operator]
         if self.segment.strips == 1:
             emit_operator(self.ib, op, self._place(op, stage), self._moment(op, stage, row, column))
@@ -217,7 +219,7 @@ class _Nest:
         pointer = self.ib.buffer_ptr(buffer)
         return Store(buffer, pointer, layout.width, layout.pitch, layout.ring, base + layout.first, first)
 
-    def _moment(self, op: Operator, stage: Stage, row: Expr, column: Expr, pixels: int = 1) -> Moment:
+    def _moment(self, op: Operator, stage: Stage, row: Expr, column: Expr, pixels: Expr = 1) -> Moment:
         sums = self.region.flat.get(sums_name(op.name))
         if sums is None:
             return Moment(row, column, self.slice)

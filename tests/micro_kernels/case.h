@@ -4,7 +4,7 @@
 
 #include <stdint.h>
 
-enum kernel { PAIRS, PAIRS_PATCH, LANES, LANES_PATCH, DEPTHWISE, DEPTHWISE_WIDE, ADD, SUM_INT16, SUM_INT32 };
+enum kernel { PAIRS, PAIRS_PATCH, WIDE, WIDE_PATCH, LANES, LANES_PATCH, DEPTHWISE, DEPTHWISE_LANES, ADD, SUM_INT16, SUM_INT32 };
 enum part { X, B, WEIGHTS, PARAMETERS, PATCH, Y, PARTS };
 
 /* The words with which a case begins. */

@@ -9,16 +9,18 @@ import numpy as np
 import numpy.typing as npt
 
 from tvm_pex.graph import Add, Convolution, Graph
-from tvm_pex.micro_kernels.selection import Requantise, parameters_name, requantise, sum_scale
+from tvm_pex.micro_kernels.selection import Layer, layer_of, parameters_name, sum_scale
 from tvm_pex.scheduling.kernels import (
     BLOCK,
     DEPTHWISE,
-    DEPTHWISE_WIDE,
+    DEPTHWISE_LANES,
     LANES,
     LANES_PATCH,
     PAIRS,
     PAIRS_PATCH,
-    WIDE_BLOCK,
+    LANES_BLOCK,
+    WIDE,
+    WIDE_PATCH,
     depth,
     kernel_of,
     rounded_up,
@@ -57,18 +59,18 @@ def _add(op: Add) -> Words:
 
 
 def _convolution(graph: Graph, segment: Segment, op: Convolution, kernel: str) -> tuple[Bytes, Words]:
-    pairs = kernel in (PAIRS, PAIRS_PATCH)
-    scaled = requantise(graph, op, pairs=pairs)
-    assert scaled, "a kernel was chosen that cannot do it"
-    weights = graph.constants[op.weights]
-    if kernel in (DEPTHWISE, DEPTHWISE_WIDE):
-        packed = pack_depthwise(weights, BLOCK if kernel == DEPTHWISE else WIDE_BLOCK)
+    pairs = kernel in (PAIRS, PAIRS_PATCH, WIDE, WIDE_PATCH)
+    layer = layer_of(graph, op, pairs=pairs)
+    assert layer, "a kernel was chosen that cannot do it"
+    weights = layer.weights.reshape(graph.constants[op.weights].shape)
+    if kernel in (DEPTHWISE, DEPTHWISE_LANES):
+        packed = pack_depthwise(weights, BLOCK if kernel == DEPTHWISE else LANES_BLOCK)
     else:
         packed = pack_pairs(weights) if pairs else pack_lanes(weights)
-    zeros = np.full(0 if kernel in (PAIRS_PATCH, LANES_PATCH) else _zeros(graph, op), op.zero_in, np.int8)
+    zeros = np.full(0 if kernel in (PAIRS_PATCH, WIDE_PATCH, LANES_PATCH) else _zeros(graph, op), op.zero_in, np.int8)
     behind = np.zeros(_BEHIND if kernel in (LANES, LANES_PATCH) else 0, np.int8)
-    header = _header(graph, segment, op, scaled, len(packed))
-    blocks = _wide_blocks(scaled) if kernel == DEPTHWISE_WIDE else _blocks(scaled, pairs, kernel == DEPTHWISE)
+    header = _header(graph, segment, op, layer, len(packed))
+    blocks = _lanes_blocks(layer) if kernel == DEPTHWISE_LANES else _blocks(layer, kernel)
     return np.concatenate([packed, zeros, behind]), np.concatenate([header, blocks])
 
 
@@ -86,7 +88,7 @@ def _zeros(graph: Graph, op: Convolution) -> int:
     return channels if op.groups > 1 else window.kernel[1] * channels
 
 
-def _header(graph: Graph, segment: Segment, op: Convolution, scaled: Requantise, zeros: int) -> Words:
+def _header(graph: Graph, segment: Segment, op: Convolution, layer: Layer, zeros: int) -> Words:
     """A struct pex_parameters; see pex_kernels.h."""
     height, width, channels = op.views[0]
     stored = layout_of(graph, segment, op.inputs[0], op.views[0])
@@ -95,34 +97,34 @@ def _header(graph: Graph, segment: Segment, op: Convolution, scaled: Requantise,
         outputs = segment.tile
     written = layout_of(graph, segment, op.output, graph.tensors[op.output].shape)
     low, high = max(op.low, -128), min(op.high, 127)
-    special = any(scaled.left_shifts) or (low, high) != (-128, 127)
+    special = any(layer.left_shifts) or (low, high) != (-128, 127)
     ring = height * stored.width if stored.ring is None else stored.ring
     w = op.window
     fields = (
         (height, width, channels, stored.width, ring, stored.pitch),
         (*w.kernel, *w.stride, *w.dilation, *w.pad),
         (outputs, written.pitch, zeros, op.zero_in, depth(op), 2 * op.zero_out + 1),
-        (special, *scaled.left_shifts, low, high),
+        (special, *layer.left_shifts, low, high),
     )
     return np.array([int(value) for part in fields for value in part], np.int32)
 
 
-def _blocks(scaled: Requantise, pairs: bool, depthwise: bool) -> Words:
+def _blocks(layer: Layer, kernel: str) -> Words:
     """An array of struct pex_block."""
-    bias = scaled.bias.copy()
-    shift = scaled.shift if pairs or depthwise else ~scaled.shift
-    if pairs:  # the odd sums begin as 256 * odd + even
+    bias = layer.bias.copy()
+    shift = ~layer.shift if kernel in (LANES, LANES_PATCH) else layer.shift
+    if kernel in (PAIRS, PAIRS_PATCH, WIDE, WIDE_PATCH):  # the odd sums begin as 256 * odd + even
         odd = 256 * bias[1::2] + bias[::2][: len(bias) // 2]
         bias[1::2] = odd
-    parts = [_in_blocks(part) for part in (bias, scaled.multiplier, shift)]
+    parts = [_in_blocks(part) for part in (bias, layer.multiplier, shift)]
     return np.stack(parts, axis=1).reshape(-1).astype(np.uint32).view(np.int32)
 
 
-def _wide_blocks(scaled: Requantise) -> Words:
-    """The same for pex_depthwise_wide."""
+def _lanes_blocks(scaled: Requantise) -> Words:
+    """The same for pex_depthwise_lanes."""
     parts = []
     for part in (scaled.bias, scaled.multiplier, ~scaled.shift):
-        lanes = np.pad(part, (0, -len(part) % WIDE_BLOCK)).reshape(-1, WIDE_BLOCK // BLOCK, BLOCK)
+        lanes = np.pad(part, (0, -len(part) % LANES_BLOCK)).reshape(-1, LANES_BLOCK // BLOCK, BLOCK)
         parts.append(lanes.transpose(0, 2, 1))
     return np.stack(parts, axis=2).reshape(-1).astype(np.int32)
 

@@ -4,7 +4,7 @@ An operator without one runs as portable TIR. The kernels work in 8 bits:
 
 1. Convolutions whose weights have no zero point. ``PAIRS`` needs sums of 24 bits, ``LANES`` does not. Inputs whose
    channels are no multiple of 4, and windows of many positions, are copied to a patch first.
-2. Depthwise convolutions of multiplier 1 on a multiple of 4 channels. ``DEPTHWISE_WIDE`` adds two products in 16 bits.
+2. Depthwise convolutions of multiplier 1 on a multiple of 4 channels. ``DEPTHWISE_LANES`` adds two products in 16 bits.
 3. Sums of two tensors, where one 32-bit product gives the very integers of both rescales.
 4. Averages of whole tensors, as their pixels come.
 """
@@ -14,29 +14,31 @@ from __future__ import annotations
 import dataclasses
 import math
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from tvm_pex.graph import Add, Convolution, Graph, Operator, Pool, Rescale
-from tvm_pex.scheduling.kernels import ADD, DEPTHWISE, DEPTHWISE_WIDE, LANES, LANES_PATCH, PAIRS, PAIRS_PATCH, SUM, is_depthwise
+from tvm_pex.scheduling.kernels import ADD, DEPTHWISE, DEPTHWISE_LANES, LANES, LANES_PATCH, PAIRS, PAIRS_PATCH, SUM, is_depthwise
 
 Array = npt.NDArray[np.int64]
 
 SUM_SHIFT = 22  # pex_add.c
 TAPS, ROWS = 64, 16  # pex_kernels.h
 _LEAST_SHIFT = 33  # pex_requantise.h: below it, sums are shifted to the left
+_CONSTANT_BITS = 14  # below the point of a bias that is the result: any with a sum of 24 bits and a shift above 33
 _INT8 = (-128, 127)
 
 
 @dataclass(frozen=True)
-class Requantise:
-    """What pex_requantise.h is told of each channel: arrays of (channels,), and how far sums are shifted before.
+class Layer:
+    """A convolution as its kernel computes it: ``clip((sum << left_shift) * multiplier >> 33 >> shift ...)``.
 
-    ``shifts`` are of the left, of even and of odd channels.
+    ``weights`` are (inputs of one result, channels), the others of each channel. ``bias`` has the input's zero point
+    folded in; ``left_shifts`` are those of even and of odd channels.
     """
 
+    weights: Array
     bias: Array
     multiplier: Array
     shift: Array
@@ -53,7 +55,7 @@ def with_kernels(graph: Graph, core: str) -> Graph:
         kernels[op.name] = kernel
         if isinstance(op, Add):
             constants[parameters_name(op)] = np.zeros(0, np.int32)
-    return dataclasses.replace(graph, kernels=kernels, constants=constants)
+    return dataclasses.replace(graph, kernels=kernels, constants=constants, core=core)
 
 
 def parameters_name(op: Operator) -> str:
@@ -78,20 +80,20 @@ def _convolution(graph: Graph, op: Convolution, core: str) -> str | None:
         return None
     if op.groups > 1:
         alone = is_depthwise(op, graph) and channels % 4 == 0 and few
-        if not alone or not requantise(graph, op, pairs=False):
+        layer = layer_of(graph, op, pairs=False) if alone else None
+        if layer is None:
             return None
-        wide = core == "cortex-m55" and graph.constants[op.weights].min() > _INT8[0]
-        return DEPTHWISE_WIDE if wide else DEPTHWISE
+        return DEPTHWISE_LANES if core == "cortex-m55" and layer.weights.min() > _INT8[0] else DEPTHWISE
     direct = few and channels % 4 == 0
-    if core != "cortex-m55" and requantise(graph, op, pairs=True):
+    if core != "cortex-m55" and layer_of(graph, op, pairs=True):
         return PAIRS if direct else PAIRS_PATCH
-    if requantise(graph, op, pairs=False):
+    if layer_of(graph, op, pairs=False):
         return LANES if direct else LANES_PATCH
     return None
 
 
-def requantise(graph: Graph, op: Convolution, *, pairs: bool) -> Requantise | None:
-    """The zero point of the input folded into the bias, shifts less what the kernel does anyway; None if it cannot.
+def layer_of(graph: Graph, op: Convolution, *, pairs: bool) -> Layer | None:
+    """What the kernel computes, to the same bits; None if it cannot.
 
     With ``pairs``, of each two channels the second one's sum is kept 256 times as large, beside the first one's.
     """
@@ -100,23 +102,36 @@ def requantise(graph: Graph, op: Convolution, *, pairs: bool) -> Requantise | No
     bias = bias - op.zero_in * weights.sum(axis=0)
     lowest = bias + np.minimum(weights * _INT8[0], weights * _INT8[1]).sum(axis=0)
     highest = bias + np.maximum(weights * _INT8[0], weights * _INT8[1]).sum(axis=0)
-    largest = np.maximum(np.abs(bias), np.maximum(np.abs(lowest), np.abs(highest)))
+    least, most = (
+        np.array([_result(op, *channel) for channel in zip(sums.tolist(), multiplier.tolist(), shift.tolist())])
+        for sums in (lowest, highest)
+    )
+    # A channel that is nearly dead always gives one value: then it needs no weights, and no wide sums.
+    constant = least == most
+    weights = np.where(constant, 0, weights)
+    bias = np.where(constant, (least - op.zero_out) << _CONSTANT_BITS, bias)
+    multiplier = np.where(constant, 1 << 30, multiplier)
+    shift = np.where(constant, _CONSTANT_BITS + 30, shift)
+    largest = np.where(constant, np.abs(bias), np.maximum(np.abs(bias), np.maximum(np.abs(lowest), np.abs(highest))))
     gained = np.zeros_like(shift)  # bits that the sum is larger already
     if pairs:
         gained[1::2] = 8
-        if (largest >= 1 << 23).any() or not _pairs_fit(weights):
+        if (largest[1::2] >= 1 << 23).any() or not _pairs_fit(weights):
             return None
-    unseen = (multiplier == 0) | (shift + gained > 64)  # |sum * multiplier| < 2**62: always rounded to 0
-    multiplier = np.where(unseen, 0, multiplier)
-    shift = np.where(unseen, 64, shift + gained)
-    missing = [max(0, _LEAST_SHIFT - int(part.min(initial=64))) for part in (shift[::2], shift[1::2])]
+    shift = shift + gained
+    missing = [max(0, _LEAST_SHIFT - int(part.min(initial=_LEAST_SHIFT))) for part in (shift[::2], shift[1::2])]
     left = (missing[0], missing[1]) if pairs else (max(missing), max(missing))
     for parity, bits in enumerate(left):
         room = largest[parity::2] << np.minimum(gained[parity::2] + bits, 32)
-        if (room >= 1 << 31).any():
+        if (room >= 1 << 31).any() or (shift[parity::2] + bits > _LEAST_SHIFT + 31).any():
             return None
         shift[parity::2] += bits - _LEAST_SHIFT
-    return Requantise(bias, multiplier, np.minimum(shift, 31), left)
+    return Layer(weights, bias, multiplier, shift, left)
+
+
+def _result(op: Convolution, total: int, multiplier: int, shift: int) -> int:
+    scaled = total * multiplier if shift == 0 else (total * multiplier + (1 << (shift - 1))) >> shift
+    return int(min(max(scaled + op.zero_out, op.low), op.high))
 
 
 def _pairs_fit(weights: Array) -> bool:

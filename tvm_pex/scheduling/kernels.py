@@ -12,11 +12,13 @@ from tvm_pex.graph import Convolution, Graph, Operator, Pool
 from tvm_pex.scheduling.schedule import Segment, Stage
 
 PAIRS, PAIRS_PATCH = "pex_pairs", "pex_pairs_patch"
+WIDE, WIDE_PATCH = "pex_pairs_wide", "pex_pairs_wide_patch"
 LANES, LANES_PATCH = "pex_lanes", "pex_lanes_patch"
-DEPTHWISE, DEPTHWISE_WIDE, ADD, SUM = "pex_depthwise", "pex_depthwise_wide", "pex_add", "pex_sum"
-PATCHES = (PAIRS_PATCH, LANES_PATCH)
+DEPTHWISE, DEPTHWISE_LANES, ADD, SUM = "pex_depthwise", "pex_depthwise_lanes", "pex_add", "pex_sum"
+WIDER = {PAIRS: WIDE, PAIRS_PATCH: WIDE_PATCH}
+"""Faster kernels of the same packing, which need scratch."""
 BLOCK = 4  # output channels that a kernel computes at once
-WIDE_BLOCK = 16  # those of DEPTHWISE_WIDE
+LANES_BLOCK = 16  # those of DEPTHWISE_LANES
 
 
 def kernel_of(graph: Graph, segment: Segment, stage: Stage, op: Operator) -> str | None:
@@ -30,16 +32,15 @@ def kernel_of(graph: Graph, segment: Segment, stage: Stage, op: Operator) -> str
         sliced = {ring.tensor for ring in segment.rings} if segment.tile else set()
         if stage.reduction or (op.groups == 1 and op.inputs[0] in sliced):
             return None
-    if kernel == DEPTHWISE_WIDE and (segment.tile or 0) % WIDE_BLOCK:
+    if kernel == DEPTHWISE_LANES and (segment.tile or 0) % LANES_BLOCK:
         kernel = DEPTHWISE
     return kernel if (segment.tile or 0) % BLOCK == 0 else None
 
 
 def patch_bytes(op: Operator, kernel: str | None) -> int:
-    """Bytes to which a kernel copies a window."""
-    if kernel not in PATCHES or not isinstance(op, Convolution):
-        return 0
-    return depth(op)
+    """Bytes of a kernel's scratch: see pex_kernels.h."""
+    windows = {PAIRS_PATCH: 2, LANES_PATCH: 1, WIDE: 4, WIDE_PATCH: 5}.get(kernel or "", 0)
+    return windows * depth(op) if windows and isinstance(op, Convolution) else 0
 
 
 def depth(op: Convolution) -> int:

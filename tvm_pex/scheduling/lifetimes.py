@@ -258,7 +258,7 @@ class _Clock:
         """Steps of ``operator``'s moments at rows x pixels of its domain, flattened."""
         stage, segment = self.stage[operator], self.segment[operator]
         rows = (stage.stride[0] * row + stage.delay[0]) * segment.extent[1] + self.base[operator]
-        pixels = stage.stride[1] * pixel + stage.delay[1]
+        pixels = stage.stride[1] * (pixel // segment.run) + stage.delay[1]
         return (rows[:, None] + pixels[None, :]).reshape(-1)
 
     def writers(self, op: Operator) -> list[str]:

@@ -31,11 +31,20 @@ class Store:
     base: Expr = 0
     first: Expr = 0
 
+    @property
+    def wraps(self) -> bool:
+        """True if pixels of one row may lie at both ends of the ring."""
+        return self.pixels is not None and self.pixels % self.width != 0
+
+    def position(self, row: Expr, column: Expr) -> Expr:
+        """Of a store that wraps: the pixel's place in the ring."""
+        return tir.truncmod(row * self.width + column - self.first, self.pixels)
+
     def at(self, row: Expr, column: Expr) -> Expr:
         """Index of the pixel's first channel, or of the slice's."""
+        if self.wraps:
+            return self.position(row, column) * self.channels + self.base
         column = column - self.first
-        if self.pixels is not None and self.pixels % self.width:
-            return tir.truncmod(row * self.width + column, self.pixels) * self.channels + self.base
         if self.pixels is not None:
             row = tir.truncmod(row, self.pixels // self.width) if self.pixels > self.width else 0
         return (row * self.width + column) * self.channels + self.base

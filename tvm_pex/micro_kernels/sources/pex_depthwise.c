@@ -8,95 +8,117 @@
 #include <arm_acle.h>
 #endif
 
-#if defined(__ARM_FEATURE_DSP)
+struct sums {
+  int32_t s0, s1, s2, s3;
+};
 
-/* Bytes 1 and 3. */
-PEX_INLINE int32_t odd_bytes(int32_t word) {
-  int32_t result;
-  __asm__("sxtb16 %0, %1, ror #8" : "=r"(result) : "r"(word));
-  return result;
+PEX_INLINE struct sums begun(const struct pex_block* block) {
+  return (struct sums){block->bias[0], block->bias[1], block->bias[2], block->bias[3]};
 }
 
-/* Weights of one position, widened to 16 bits: of channels 0 and 2, of channels 1 and 3. */
-struct weights {
+PEX_INLINE void put(int8_t* y, struct sums s, const struct pex_block* block, const struct pex_parameters* p) {
+  pex_put(y, s.s0, s.s1, s.s2, s.s3, block, p, 4);
+}
+
+#if defined(__ARM_FEATURE_DSP)
+
+/* Four weights or inputs, widened to 16 bits: of channels 0 and 2, of channels 1 and 3. */
+struct four {
   int32_t even, odd;
 };
 
-PEX_INLINE struct weights read_weights(const int8_t* w) {
-  int32_t word = *(const pex_two_pairs*)w;
-  return (struct weights){__sxtb16(word), odd_bytes(word)};
+PEX_INLINE struct four widened(int32_t word) {
+  return (struct four){pex_even_bytes(word), pex_odd_bytes(word)};
 }
 
-PEX_INLINE void add(int32_t sums[4], const int8_t* x, struct weights w) {
-  int32_t word = pex_load(x), even = __sxtb16(word), odd = odd_bytes(word);
-  sums[0] = __smlabb(even, w.even, sums[0]);
-  sums[1] = __smlabb(odd, w.odd, sums[1]);
-  sums[2] = __smlatt(even, w.even, sums[2]);
-  sums[3] = __smlatt(odd, w.odd, sums[3]);
+PEX_INLINE struct four read_weights(const int8_t* w) { return widened(*(const pex_two_pairs*)w); }
+
+PEX_INLINE struct sums added(struct sums s, const int8_t* x, struct four w) {
+  struct four v = widened(pex_load(x));
+  s.s0 = __smlabb(v.even, w.even, s.s0);
+  s.s1 = __smlabb(v.odd, w.odd, s.s1);
+  s.s2 = __smlatt(v.even, w.even, s.s2);
+  s.s3 = __smlatt(v.odd, w.odd, s.s3);
+  return s;
 }
 
 #else
 
-struct weights {
-  int32_t of[4];
+struct four {
+  int32_t w0, w1, w2, w3;
 };
 
-PEX_INLINE struct weights read_weights(const int8_t* w) { return (struct weights){{w[0], w[1], w[2], w[3]}}; }
+PEX_INLINE struct four read_weights(const int8_t* w) { return (struct four){w[0], w[1], w[2], w[3]}; }
 
-PEX_INLINE void add(int32_t sums[4], const int8_t* x, struct weights w) {
-  for (int32_t k = 0; k < 4; k++) sums[k] += x[k] * w.of[k];
+PEX_INLINE struct sums added(struct sums s, const int8_t* x, struct four w) {
+  s.s0 += x[0] * w.w0;
+  s.s1 += x[1] * w.w1;
+  s.s2 += x[2] * w.w2;
+  s.s3 += x[3] * w.w3;
+  return s;
 }
 
 #endif
 
-PEX_INLINE void begin(int32_t sums[4], const struct pex_block* block) {
-  for (int32_t k = 0; k < 4; k++) sums[k] = block->bias[k];
-}
+/* gcc's first scheduler moves loads so far ahead that sums get spilled. */
+#if defined(__GNUC__) && !defined(__clang__) && defined(__arm__)
+#define TIGHT __attribute__((noinline, optimize("no-schedule-insns")))
+#else
+#define TIGHT
+#endif
 
-/* `rows` lines of `columns` positions; `pixels` is 1 or 2. */
-PEX_INLINE void windows(const struct pex_window* window, int32_t rows, int32_t columns, int32_t pixels,
-                        const int8_t* w, const struct pex_block* block, const struct pex_parameters* p, int8_t* y) {
-  for (int32_t channel = 0; channel < p->outputs; channel += 4, block++) {
-    int32_t sums[4], more[4];
-    begin(sums, block);
-    begin(more, block);
-    for (int32_t k = 0; k < rows; k++) {
-      const int8_t *x = window->at[k] + channel, *z = x + window->moves[k].next;
-      int32_t step = window->moves[k].step;
-      for (int32_t m = 0; m < columns; m++, w += 4, x += step, z += step) {
-        struct weights taps = read_weights(w);
-        add(sums, x, taps);
-        if (pixels == 2) add(more, z, taps);
-      }
-    }
-    pex_put(y + channel, sums, block, p, 4);
-    if (pixels == 2) pex_put(y + channel + p->output_pitch, more, block, p, 4);
+/* 3 rows of 3 positions, two pixels. */
+TIGHT static void two_3x3(const struct pex_window* window, const int8_t* w, const struct pex_block* block,
+                          const struct pex_parameters* p, int8_t* y) {
+  const int8_t *r0 = window->at[0], *r1 = window->at[1], *r2 = window->at[2];
+  for (const struct pex_block* end = block + p->outputs / 4; block != end; block++, y += 4, w += 36) {
+    struct sums a = begun(block), b = a;
+#define POSITION(k)                        \
+  {                                        \
+    struct four taps = read_weights(w + k); \
+    a = added(a, x, taps);                 \
+    b = added(b, z, taps);                 \
+  }
+#define ROW(r, k)                                                \
+  {                                                              \
+    const int8_t *x = r##k, *z = x + window->moves[k].next;      \
+    int32_t step = window->moves[k].step;                        \
+    POSITION(12 * k) x += step, z += step;                       \
+    POSITION(12 * k + 4) x += step, z += step;                   \
+    POSITION(12 * k + 8) r##k += 4;                              \
+  }
+    ROW(r, 0)
+    ROW(r, 1)
+    ROW(r, 2)
+    put(y, a, block, p);
+    put(y + p->output_pitch, b, block, p);
   }
 }
 
-static void two_3x3(const struct pex_window* window, const int8_t* w, const struct pex_block* block,
-                    const struct pex_parameters* p, int8_t* y) {
-  windows(window, 3, 3, 2, w, block, p, y);
-}
-
-static void one_of_any_size(const struct pex_window* window, const int8_t* w, const struct pex_block* block,
-                            const struct pex_parameters* p, int8_t* y) {
-  windows(window, window->count, window->columns, 1, w, block, p, y);
-}
-
-static void two_of_any_size(const struct pex_window* window, const int8_t* w, const struct pex_block* block,
-                            const struct pex_parameters* p, int8_t* y) {
-  windows(window, window->count, window->columns, 2, w, block, p, y);
+/* Lines of any number of positions. */
+TIGHT static void one_of_any_size(const struct pex_window* window, const int8_t* w, const struct pex_block* block,
+                                  const struct pex_parameters* p, int8_t* y) {
+  for (int32_t channel = 0; channel < p->outputs; channel += 4, block++) {
+    struct sums s = begun(block);
+    for (int32_t k = 0; k < window->count; k++) {
+      const int8_t* x = window->at[k] + channel;
+      for (int32_t m = 0; m < window->columns; m++, w += 4, x += window->moves[k].step) s = added(s, x, read_weights(w));
+    }
+    put(y + channel, s, block, p);
+  }
 }
 
 /* Each line is a single position. */
-static void positions(const struct pex_window* window, const int8_t* w, const struct pex_block* block,
-                      const struct pex_parameters* p, int8_t* y) {
+TIGHT static void positions(const struct pex_window* window, const int8_t* w, const struct pex_block* block,
+                            const struct pex_parameters* p, int8_t* y) {
   for (int32_t channel = 0; channel < p->outputs; channel += 4, block++) {
-    int32_t sums[4];
-    begin(sums, block);
-    for (int32_t k = 0; k < window->count; k++, w += 4) add(sums, window->at[k] + channel, read_weights(w));
-    pex_put(y + channel, sums, block, p, 4);
+    struct sums s = begun(block);
+    const int8_t *const *at = window->at, *const *end = at + window->count;
+    do {
+      s = added(s, *at + channel, read_weights(w));
+      w += 4;
+    } while (++at != end);
+    put(y + channel, s, block, p);
   }
 }
 
@@ -108,18 +130,20 @@ int32_t pex_depthwise(int8_t* x, int8_t* weights, int32_t* parameters, int8_t* y
   struct pex_window window;
   while (pixels > 0) {
     pex_find_window(&window, x, weights + p->zeros, p, row, column, pixels, 0);
-    int32_t left = window.pixels, is_3x3 = window.count == 3 && window.columns == 3;
-    pixels -= left, column += left;
-    if (left == 1 && window.columns == 1) {
-      positions(&window, w, block, p, y);
-      y += p->output_pitch;
-      continue;
+    int32_t found = window.pixels;
+    pixels -= found, column += found;
+    while (found > 0) {
+      int32_t done = 1;
+      if (found > 1 && window.count == 3 && window.columns == 3)
+        two_3x3(&window, w, block, p, y), done = 2;
+      else if (window.columns == 1)
+        positions(&window, w, block, p, y);
+      else
+        one_of_any_size(&window, w, block, p, y);
+      y += done * p->output_pitch;
+      found -= done;
+      if (found > 0) pex_move_on(&window, done);
     }
-    for (; left > 1; left -= 2, y += 2 * p->output_pitch) {
-      (is_3x3 ? two_3x3 : two_of_any_size)(&window, w, block, p, y);
-      pex_move_on(&window, 2);
-    }
-    if (left) one_of_any_size(&window, w, block, p, y), y += p->output_pitch;
   }
   return 0;
 }

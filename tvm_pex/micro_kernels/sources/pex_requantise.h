@@ -28,21 +28,26 @@ PEX_INLINE int8_t pex_half(int32_t twice) {
 #endif
 }
 
-/* The four results of a block, of which the first `count` are stored. */
-PEX_INLINE void pex_put(int8_t* y, const int32_t sums[4], const struct pex_block* block,
-                        const struct pex_parameters* p, int32_t count) {
+PEX_INLINE int8_t pex_special(int32_t sum, int32_t k, const struct pex_block* block, const struct pex_parameters* p) {
+  int32_t shifted = (int32_t)((uint32_t)sum << p->left_shifts[k % 2]);
+  return (int8_t)pex_clip(pex_twice(shifted, block->multiplier[k], block->shift[k], p->offset) >> 1, p->low, p->high);
+}
+
+/* The results of a block, from its four sums; the first `count` are stored. */
+PEX_INLINE void pex_put(int8_t* y, int32_t sum0, int32_t sum1, int32_t sum2, int32_t sum3,
+                        const struct pex_block* block, const struct pex_parameters* p, int32_t count) {
   if (p->special || count < 4) {
-    for (int32_t k = 0; k < 4 && k < count; k++) {
-      int32_t shifted = (int32_t)((uint32_t)sums[k] << p->left_shifts[k % 2]);
-      y[k] = (int8_t)pex_clip(pex_twice(shifted, block->multiplier[k], block->shift[k], p->offset) >> 1, p->low, p->high);
-    }
+    y[0] = pex_special(sum0, 0, block, p);
+    if (count > 1) y[1] = pex_special(sum1, 1, block, p);
+    if (count > 2) y[2] = pex_special(sum2, 2, block, p);
+    if (count > 3) y[3] = pex_special(sum3, 3, block, p);
     return;
   }
   int32_t offset = p->offset;
-  y[0] = pex_half(pex_twice(sums[0], block->multiplier[0], block->shift[0], offset));
-  y[1] = pex_half(pex_twice(sums[1], block->multiplier[1], block->shift[1], offset));
-  y[2] = pex_half(pex_twice(sums[2], block->multiplier[2], block->shift[2], offset));
-  y[3] = pex_half(pex_twice(sums[3], block->multiplier[3], block->shift[3], offset));
+  y[0] = pex_half(pex_twice(sum0, block->multiplier[0], block->shift[0], offset));
+  y[1] = pex_half(pex_twice(sum1, block->multiplier[1], block->shift[1], offset));
+  y[2] = pex_half(pex_twice(sum2, block->multiplier[2], block->shift[2], offset));
+  y[3] = pex_half(pex_twice(sum3, block->multiplier[3], block->shift[3], offset));
 }
 
 #endif

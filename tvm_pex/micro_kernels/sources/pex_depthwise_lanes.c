@@ -5,7 +5,7 @@
 
 #if PEX_MVE
 
-#include "pex_depthwise_mve.h"
+#include "pex_depthwise_lanes_mve.h"
 
 #else
 
@@ -34,7 +34,7 @@ static void one_pixel(const struct pex_window* window, const int8_t* w, const st
 
 #endif
 
-int32_t pex_depthwise_wide(int8_t* x, int8_t* weights, int32_t* parameters, int8_t* y, int32_t row, int32_t column,
+int32_t pex_depthwise_lanes(int8_t* x, int8_t* weights, int32_t* parameters, int8_t* y, int32_t row, int32_t column,
                            int32_t pixels, int32_t first) {
   const struct pex_parameters* p = (const struct pex_parameters*)parameters;
   const struct pex_block* block = pex_blocks(parameters) + first;

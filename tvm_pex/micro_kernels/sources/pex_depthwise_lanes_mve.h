@@ -1,8 +1,8 @@
-/* pex_depthwise_wide.c for vectors: sixteen channels a time, two positions a time, whose products have a sum of 16 bits.
+/* pex_depthwise_lanes.c for vectors: sixteen channels a time, two positions a time, whose products have a sum of 16 bits.
  * Of vectors of bytes, VMULLB takes the even ones and VMULLT the odd ones, and so do VMOVLB and VMOVLT when sums are
  * widened again: sums of channels 0, 4, 8, 12, of those behind them, and so on. Narrowing undoes it. */
-#ifndef PEX_DEPTHWISE_MVE_H
-#define PEX_DEPTHWISE_MVE_H
+#ifndef PEX_DEPTHWISE_LANES_MVE_H
+#define PEX_DEPTHWISE_LANES_MVE_H
 
 #include <arm_mve.h>
 
