@@ -32,6 +32,15 @@ static void one_pixel(const struct pex_window* window, const int8_t* w, const st
   }
 }
 
+/* `found` pixels, whose windows move on from each to the next. */
+static void pixels_of(struct pex_window* window, int32_t found, const int8_t* w, const struct pex_block* block,
+                      const struct pex_parameters* p, int8_t* y) {
+  for (; found > 0; found--, y += p->output_pitch) {
+    one_pixel(window, w, block, p, y);
+    if (found > 1) pex_move_on(window, 1);
+  }
+}
+
 #endif
 
 int32_t pex_depthwise_lanes(int8_t* x, int8_t* weights, int32_t* parameters, int8_t* y, int32_t row, int32_t column,
@@ -42,19 +51,10 @@ int32_t pex_depthwise_lanes(int8_t* x, int8_t* weights, int32_t* parameters, int
   struct pex_window window;
   while (pixels > 0) {
     pex_find_window(&window, x, weights + p->zeros, p, row, column, pixels, 0);
-    int32_t left = window.pixels;
-    pixels -= left, column += left;
-    for (;;) {
-#if PEX_MVE
-      if (window.count == 3 && window.columns == 3)
-        one_3x3(&window, w, block, p, y);
-      else
-#endif
-        one_pixel(&window, w, block, p, y);
-      y += p->output_pitch;
-      if (--left <= 0) break;
-      pex_move_on(&window, 1);
-    }
+    int32_t found = window.pixels;
+    pixels -= found, column += found;
+    pixels_of(&window, found, w, block, p, y);
+    y += found * p->output_pitch;
   }
   return 0;
 }

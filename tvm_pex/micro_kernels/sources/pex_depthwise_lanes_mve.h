@@ -14,17 +14,17 @@ struct sums {
   int32x4_t of0, of1, of2, of3;
 };
 
-#define FIRST(x)                   \
-  "vldrb.8 %q[t], [%[" #x "]]\n"   \
+#define FIRST(x, increment)                    \
+  "vldrb.8 %q[t], [%[" #x "]]" increment "\n"  \
   "vldrb.8 %q[v], [%[w]], #16\n"   \
   "vmullb.s8 %q[even], %q[t], %q[v]\n" \
   "vmullt.s8 %q[odd], %q[t], %q[v]\n"
-#define SECOND(x)                  \
+#define SECOND(x, increment)                   \
   "vldrb.8 %q[t], [%[" #x "]]\n"   \
   "vldrb.8 %q[v], [%[w]], #16\n"   \
   "vmullb.s8 %q[t], %q[t], %q[v]\n" \
   "vadd.i16 %q[even], %q[even], %q[t]\n" \
-  "vldrb.8 %q[t], [%[" #x "]]\n"   \
+  "vldrb.8 %q[t], [%[" #x "]]" increment "\n"  \
   "vmullt.s8 %q[t], %q[t], %q[v]\n" \
   "vadd.i16 %q[odd], %q[odd], %q[t]\n"
 #define WIDEN                             \
@@ -36,8 +36,6 @@ struct sums {
   "vmovlt.s16 %q[odd], %q[odd]\n"         \
   "vadd.i32 %q[of1], %q[of1], %q[t]\n"    \
   "vadd.i32 %q[of3], %q[of3], %q[odd]\n"
-#define STEP(k) "add %[x" #k "], %[step" #k "]\n"
-
 /* Masks all vectors in between after the first `count` channels. */
 #define BEGIN "dlstp.8 lr, %[count]\n"
 #define END "lctp\n"
@@ -48,7 +46,7 @@ struct sums {
 PEX_INLINE const int8_t* add_one(struct sums* sums, const int8_t* x, const int8_t* w, int32_t count) {
   struct sums s = *sums;
   int8x16_t t, v, even, odd;
-  __asm__(BEGIN FIRST(x) WIDEN END
+  __asm__(BEGIN FIRST(x, "") WIDEN END
           : RESULTS(s), SCRATCH, [w] "+r"(w)
           : [x] "r"(x), [count] "r"(count)
           : "lr", "memory");
@@ -60,24 +58,9 @@ PEX_INLINE const int8_t* add_two(struct sums* sums, const int8_t* x, const int8_
                                  int32_t count) {
   struct sums s = *sums;
   int8x16_t t, v, even, odd;
-  __asm__(BEGIN FIRST(x) SECOND(x1) WIDEN END
+  __asm__(BEGIN FIRST(x, "") SECOND(x1, "") WIDEN END
           : RESULTS(s), SCRATCH, [w] "+r"(w)
           : [x] "r"(x), [x1] "r"(x1), [count] "r"(count)
-          : "lr", "memory");
-  *sums = s;
-  return w;
-}
-
-/* Three lines of three positions each. */
-PEX_INLINE const int8_t* add_3x3(struct sums* sums, const int8_t* const x[3], const int32_t step[3], const int8_t* w,
-                                 int32_t count) {
-  struct sums s = *sums;
-  int8x16_t t, v, even, odd;
-  const int8_t *x0 = x[0], *x1 = x[1], *x2 = x[2];
-  __asm__(BEGIN FIRST(x0) STEP(0) SECOND(x0) WIDEN STEP(0) FIRST(x0) SECOND(x1) WIDEN STEP(1) FIRST(x1) STEP(1)
-              SECOND(x1) WIDEN FIRST(x2) STEP(2) SECOND(x2) WIDEN STEP(2) FIRST(x2) WIDEN END
-          : RESULTS(s), SCRATCH, [w] "+r"(w), [x0] "+r"(x0), [x1] "+r"(x1), [x2] "+r"(x2)
-          : [step0] "r"(step[0]), [step1] "r"(step[1]), [step2] "r"(step[2]), [count] "r"(count)
           : "lr", "memory");
   *sums = s;
   return w;
@@ -136,16 +119,85 @@ static void one_pixel(const struct pex_window* window, const int8_t* w, const st
   }
 }
 
-static void one_3x3(const struct pex_window* window, const int8_t* w, const struct pex_block* block,
-                    const struct pex_parameters* p, int8_t* y) {
-  const int8_t* x[3] = {window->at[0], window->at[1], window->at[2]};
-  const int32_t step[3] = {window->moves[0].step, window->moves[1].step, window->moves[2].step};
-  int32_t zero = p->offset >> 1;
-  for (int32_t left = p->outputs; left > 0; left -= 16, block += 4, y += 16) {
-    struct sums sums = begun(block);
-    w = add_3x3(&sums, x, step, w, left);
-    finish(y, sums, block, p, zero, left);
-    x[0] += 16, x[1] += 16, x[2] += 16;
+/* The same for windows of three rows of three positions, and results that have all 8 bits: loads of the last position of
+ * a row leave its pointer 16 bytes behind, where after two steps back the next channels are. */
+#define STEP(k) "add %[x" #k "], %[step" #k "]\n"
+#define BACK(k) "sub %[x" #k "], %[x" #k "], %[step" #k "], lsl #1\n"
+#define BEGIN_SUMS(k) "vldrw.32 %q[of" #k "], [%[block], #48 * " #k "]\n"
+#define SCALE(k)                                            \
+  "vldrw.32 %q[t], [%[block], #48 * " #k " + 16]\n"         \
+  "vldrw.32 %q[v], [%[block], #48 * " #k " + 32]\n"         \
+  "vmulh.s32 %q[of" #k "], %q[of" #k "], %q[t]\n"           \
+  "vrshl.s32 %q[of" #k "], %q[of" #k "], %q[v]\n"
+
+/* A pixel: in memory, because there are few registers. */
+struct pixel {
+  const int8_t* x[3];
+  int32_t step[3];
+  const int8_t* w;
+  const struct pex_block* block;
+  int8_t* y;
+  int32_t count, zero;
+};
+
+PEX_INLINE void one_3x3(const struct pixel* pixel) {
+  const int8_t *x0, *x1, *x2, *w;
+  const struct pex_block* block;
+  int32_t step0, step1, step2;
+  int8_t* y;
+  struct sums s;
+  int8x16_t t, v, even, odd;
+  __asm__ volatile(
+      "ldrd %[x0], %[x1], [%[pixel]]\n"
+      "ldrd %[x2], %[step0], [%[pixel], #8]\n"
+      "ldrd %[step1], %[step2], [%[pixel], #16]\n"
+      "ldrd %[w], %[block], [%[pixel], #24]\n"
+      "ldrd %[y], lr, [%[pixel], #32]\n"
+      "ldr %[pixel], [%[pixel], #40]\n" /* now the zero point */
+      "dlstp.8 lr, lr\n"
+      "1:\n"
+      BEGIN_SUMS(0) BEGIN_SUMS(1) BEGIN_SUMS(2) BEGIN_SUMS(3)
+      FIRST(x0, "") STEP(0) SECOND(x0, "") WIDEN
+      STEP(0) FIRST(x0, ", #16") SECOND(x1, "") WIDEN
+      STEP(1) FIRST(x1, "") STEP(1) SECOND(x1, ", #16") WIDEN
+      FIRST(x2, "") STEP(2) SECOND(x2, "") WIDEN
+      STEP(2) FIRST(x2, ", #16") WIDEN
+      BACK(0) BACK(1) BACK(2)
+      SCALE(0) SCALE(1) SCALE(2) SCALE(3)
+      "add %[block], #192\n"
+      "vqmovnb.s32 %q[even], %q[of0]\n"
+      "vqmovnt.s32 %q[even], %q[of2]\n"
+      "vqmovnb.s32 %q[odd], %q[of1]\n"
+      "vqmovnt.s32 %q[odd], %q[of3]\n"
+      "vqadd.s16 %q[even], %q[even], %[pixel]\n"
+      "vqadd.s16 %q[odd], %q[odd], %[pixel]\n"
+      "vqmovnb.s16 %q[t], %q[even]\n"
+      "vqmovnt.s16 %q[t], %q[odd]\n"
+      "vstrb.8 %q[t], [%[y]], #16\n"
+      "letp lr, 1b\n"
+      : [of0] "=&w"(s.of0), [of1] "=&w"(s.of1), [of2] "=&w"(s.of2), [of3] "=&w"(s.of3), SCRATCH, [x0] "=&r"(x0),
+        [x1] "=&r"(x1), [x2] "=&r"(x2), [step0] "=&r"(step0), [step1] "=&r"(step1), [step2] "=&r"(step2),
+        [w] "=&r"(w), [block] "=&r"(block), [y] "=&r"(y), [pixel] "+&r"(pixel)
+      :
+      : "lr", "memory");
+}
+
+/* `found` pixels, whose windows move on from each to the next. */
+static void pixels_of(struct pex_window* window, int32_t found, const int8_t* w, const struct pex_block* block,
+                      const struct pex_parameters* p, int8_t* y) {
+  if (window->count == 3 && window->columns == 3 && !p->special) {
+    struct pixel pixel = {{window->at[0], window->at[1], window->at[2]},
+                          {window->moves[0].step, window->moves[1].step, window->moves[2].step},
+                          w, block, y, p->outputs, p->offset >> 1};
+    for (; found > 0; found--, pixel.y += p->output_pitch) {
+      one_3x3(&pixel);
+      for (int32_t k = 0; k < 3; k++) pixel.x[k] += window->moves[k].next;
+    }
+    return;
+  }
+  for (; found > 0; found--, y += p->output_pitch) {
+    one_pixel(window, w, block, p, y);
+    if (found > 1) pex_move_on(window, 1);
   }
 }
 
