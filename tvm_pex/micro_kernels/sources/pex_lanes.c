@@ -33,6 +33,16 @@ static void pixels_of(struct pex_window* window, int32_t bytes, int32_t found, c
   }
 }
 
+static void pixels_by_patch(int8_t* patch, const int8_t* x, int32_t row, int32_t column, int32_t pixels, const int8_t* w,
+                            const struct pex_block* block, const struct pex_parameters* p, int8_t* y) {
+  struct pex_window window;
+  window.at[0] = patch, window.count = window.columns = window.pixels = 1;
+  for (; pixels > 0; pixels--, column++, y += p->output_pitch) {
+    pex_copy_window(patch, x, p, row, column);
+    pixels_of(&window, p->depth, 1, w, block, p, y);
+  }
+}
+
 #endif
 
 int32_t pex_lanes(int8_t* x, int8_t* weights, int32_t* parameters, int8_t* y, int32_t row, int32_t column,
@@ -54,11 +64,6 @@ int32_t pex_lanes(int8_t* x, int8_t* weights, int32_t* parameters, int8_t* y, in
 int32_t pex_lanes_patch(int8_t* x, int8_t* weights, int32_t* parameters, int8_t* y, int32_t row, int32_t column,
                         int32_t pixels, int32_t first, int8_t* patch) {
   const struct pex_parameters* p = (const struct pex_parameters*)parameters;
-  struct pex_window window;
-  window.at[0] = patch, window.count = window.columns = window.pixels = 1;
-  for (; pixels > 0; pixels--, column++, y += p->output_pitch) {
-    pex_copy_window(patch, x, p, row, column);
-    pixels_of(&window, p->depth, 1, weights + 4 * first * p->depth, pex_blocks(parameters) + first, p, y);
-  }
+  pixels_by_patch(patch, x, row, column, pixels, weights + 4 * first * p->depth, pex_blocks(parameters) + first, p, y);
   return 0;
 }

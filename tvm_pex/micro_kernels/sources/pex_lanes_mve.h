@@ -264,4 +264,70 @@ static void pixels_of(struct pex_window* window, int32_t bytes, int32_t found, c
   }
 }
 
+/* 3. Windows that are copied to a patch. */
+
+PEX_INLINE void copy(int8_t* to, const int8_t* from, int32_t bytes) {
+  __asm__ volatile(
+      "dlstp.8 lr, %[bytes]\n"
+      "1:\n"
+      "vldrb.8 q0, [%[from]], #16\n"
+      "vstrb.8 q0, [%[to]], #16\n"
+      "letp lr, 1b\n"
+      : [to] "+r"(to), [from] "+r"(from)
+      : [bytes] "r"(bytes)
+      : "q0", "lr", "memory");
+}
+
+PEX_INLINE void fill(int8_t* to, int32_t value, int32_t bytes) {
+  __asm__ volatile(
+      "vdup.8 q0, %[value]\n"
+      "dlstp.8 lr, %[bytes]\n"
+      "1:\n"
+      "vstrb.8 q0, [%[to]], #16\n"
+      "letp lr, 1b\n"
+      : [to] "+r"(to)
+      : [bytes] "r"(bytes), [value] "r"(value)
+      : "q0", "lr", "memory");
+}
+
+/* The window of output pixel (row, column), whose positions lie side by side in each of its rows. False if one of them
+ * goes on at the ring's start: then nothing is copied, or a part. What is behind the window stays as it is, because the
+ * weights there are zeros. */
+static int32_t copy_rows(int8_t* patch, const int8_t* x, const struct pex_parameters* p, int32_t row, int32_t column) {
+  int32_t top = row * p->stride_rows - p->pad_rows, left = column * p->stride_columns - p->pad_columns;
+  int32_t before = left < 0 ? -left : 0, count = p->kernel_columns - before, last = p->width - left - before;
+  int32_t bottom = top + (p->kernel_rows - 1) * p->dilation_rows, channels = p->channels;
+  if (count > last) count = last;
+  if (top < 0 || bottom >= p->height || count < p->kernel_columns) fill(patch, p->zero, p->depth);
+  if (count <= 0) return 1;
+  int32_t line = p->kernel_columns * channels;
+  patch += before * channels;
+  for (; top < 0; top += p->dilation_rows) patch += line;
+  if (bottom >= p->height) bottom = p->height - 1;
+  int32_t position = top * p->stored_width + left + before;
+  for (; top <= bottom; top += p->dilation_rows, patch += line, position += p->dilation_rows * p->stored_width) {
+    if (position >= p->ring) position %= p->ring;
+    if (position + count > p->ring) return 0;
+    copy(patch, x + position * channels, count * channels);
+  }
+  return 1;
+}
+
+static void pixels_by_patch(int8_t* patch, const int8_t* x, int32_t row, int32_t column, int32_t pixels, const int8_t* w,
+                            const struct pex_block* block, const struct pex_parameters* p, int8_t* y) {
+  const int8_t* const at[1] = {patch};
+  int32_t bytes = p->depth, vectors = (bytes + 15) / 16, shorter = is_short(p, bytes);
+  int32_t dense = p->dilation_columns == 1 && p->pitch == p->channels;
+  struct pex_limits limits = pex_limits(p);
+  struct runs runs = {at, at + 1, bytes, -bytes & 15};
+  struct short_pixel pixel = {patch, bytes - 16 * (vectors - 1), w, block, y, p->outputs / 4, limits.zero};
+  for (; pixels > 0; pixels--, column++, pixel.y += p->output_pitch) {
+    if (!dense || !copy_rows(patch, x, p, row, column)) pex_copy_window(patch, x, p, row, column);
+    if (shorter)
+      short_pixel(&pixel, vectors, limits);
+    else
+      one_pixel(&runs, w, block, p, limits, pixel.y);
+  }
+}
+
 #endif
