@@ -66,13 +66,14 @@ struct short_pixel {
                      "le lr, 1b\n"                                                                              \
                      : [a] "=&Te"(a), [b] "=&Te"(b), [c] "=&Te"(c), [d] "=&Te"(d), [w] "=&r"(w),                \
                        [block] "=&r"(block), [y] "=&l"(y), [tail] "=&r"(tail), [at] "+&r"(at)                   \
-                     : [low] "w"(limits.low), [high] "w"(limits.high)                                           \
+                     : [low] "w"(low), [high] "w"(high)                                                         \
                      : "q0", "q1", "q2", "q3", "q4", "q5", "lr", "memory");                                     \
     break;                                                                                                      \
   }
 
 /* `vectors` hold the inputs of a pixel. */
-PEX_INLINE void short_pixel(const struct short_pixel* pixel, int32_t vectors, struct pex_limits limits) {
+static __attribute__((noinline)) void short_pixel(const struct short_pixel* pixel, int32_t vectors, int32x4_t low,
+                                                  int32x4_t high) {
   switch (vectors + (pixel->tail == 16 ? 4 : 0)) {
     case 1: SHORT_PIXEL(INPUTS1, PRODUCTS1, LAST_PRODUCT)
     case 2: SHORT_PIXEL(INPUTS2, PRODUCTS2, LAST_PRODUCT)
@@ -95,7 +96,8 @@ static void short_pixels(const int8_t* x, int32_t next, int32_t bytes, int32_t p
   struct pex_limits limits = pex_limits(p);
   int32_t vectors = (bytes + 15) / 16;
   struct short_pixel pixel = {x, bytes - 16 * (vectors - 1), w, block, y, p->outputs / 4, limits.zero};
-  for (; pixels > 0; pixels--, pixel.x += next, pixel.y += p->output_pitch) short_pixel(&pixel, vectors, limits);
+  for (; pixels > 0; pixels--, pixel.x += next, pixel.y += p->output_pitch)
+    short_pixel(&pixel, vectors, limits.low, limits.high);
 }
 
 /* 2. Any inputs: sums of a slice of channels are kept, then requantised. */
@@ -324,7 +326,7 @@ static void pixels_by_patch(int8_t* patch, const int8_t* x, int32_t row, int32_t
   for (; pixels > 0; pixels--, column++, pixel.y += p->output_pitch) {
     if (!dense || !copy_rows(patch, x, p, row, column)) pex_copy_window(patch, x, p, row, column);
     if (shorter)
-      short_pixel(&pixel, vectors, limits);
+      short_pixel(&pixel, vectors, limits.low, limits.high);
     else
       one_pixel(&runs, w, block, p, limits, pixel.y);
   }
