@@ -20,8 +20,8 @@ Integers = npt.NDArray[np.int64]
 
 CASE_BYTES, RESULT_BYTES = 24 << 10, 2 << 10
 KERNELS = (
-    "pex_pairs", "pex_pairs_patch", "pex_pairs_wide", "pex_pairs_wide_patch", "pex_lanes", "pex_lanes_patch", "pex_depthwise", "pex_depthwise_lanes",
-    "pex_add", "pex_sum_int16", "pex_sum_int32",
+    "pex_pairs", "pex_pairs_patch", "pex_pairs_wide", "pex_pairs_wide_patch", "pex_lanes", "pex_lanes_patch",
+    "pex_depthwise", "pex_depthwise_lanes", "pex_add", "pex_sum_int16", "pex_sum_int32",
 )  # fmt: skip
 _PARTS = ("x", "b", "weights", "parameters", "patch", "y")  # tests/micro_kernels/case.h
 
@@ -51,7 +51,15 @@ class Call:
 
     def as_bytes(self) -> Bytes:
         """A struct call, and the parts."""
-        numbers = [KERNELS.index(self.kernel), self.row, self.column, self.pixels, self.first, self.channels, self.pitch]
+        numbers = [
+            KERNELS.index(self.kernel),
+            self.row,
+            self.column,
+            self.pixels,
+            self.first,
+            self.channels,
+            self.pitch,
+        ]
         head = 4 * (len(numbers) + 3 * len(_PARTS) + 1)
         out = np.zeros(CASE_BYTES, np.int8)
         end = head
@@ -86,11 +94,14 @@ def random_call(rng: np.random.Generator) -> Call:
 
 
 def rescaled(values: Integers, multiplier: Integers, shift: Integers) -> Integers:
-    """The formula of tvm_pex.graph, in Python's integers."""
-    wide = values.astype(object) * multiplier.astype(object)
-    half = np.array([(1 << int(s)) >> 1 for s in np.broadcast_to(shift, wide.shape).ravel()], object)
-    return np.array([int(v) + h >> int(s) for v, h, s in zip(wide.ravel(), half, np.broadcast_to(shift, wide.shape).ravel())],
-                    object).reshape(wide.shape)
+    """The formula of tvm_pex.graph, in Python's integers, which have no limit."""
+
+    def one(value: int, factor: int, bits: int) -> int:
+        return (value * factor + ((1 << bits) >> 1)) >> bits
+
+    together = np.broadcast_arrays(values, multiplier, shift)
+    results = [one(*map(int, numbers)) for numbers in zip(*(each.ravel() for each in together), strict=True)]
+    return np.array(results, object).reshape(together[0].shape)
 
 
 def _some_bytes(rng: np.random.Generator, shape: int | tuple[int, ...]) -> Bytes:
@@ -114,7 +125,9 @@ def _random_add(rng: np.random.Generator) -> Call:
     count = int(rng.integers(1, 200))
     while True:
         shift = [int(s) for s in rng.integers(29, 36, 2)]
-        rescales = tuple(Rescale(int(rng.integers(1 << 30, 1 << 31)), s, int(rng.integers(-128, 128)), -3) for s in shift)
+        rescales = tuple(
+            Rescale(int(rng.integers(1 << 30, 1 << 31)), s, int(rng.integers(-128, 128)), -3) for s in shift
+        )
         op = Add("add", ("a", "b"), ((1, 1, count),) * 2, "y", rescales, *_limits(rng))
         tensors = {name: Tensor(name, (1, 1, count), "int8") for name in ("a", "b", "y")}
         graph = with_kernels(Graph(tensors, (op,), ("a", "b"), ("y",)), "cortex-m4")
@@ -165,7 +178,9 @@ class _Stored:
 def _random_convolution(rng: np.random.Generator) -> Call | None:
     """None if there is no kernel for it, or it is too large."""
     depthwise = rng.random() < 0.4
-    kernel = tuple(int(k) for k in (rng.choice([1, 3, 5, 7]) if rng.random() < 0.7 else rng.integers(1, 9) for _ in "hw"))
+    kernel = tuple(
+        int(k) for k in (rng.choice([1, 3, 5, 7]) if rng.random() < 0.7 else rng.integers(1, 9) for _ in "hw")
+    )
     if not depthwise and rng.random() < 0.4:
         kernel = (1, 1)
     stride = tuple(int(s) for s in rng.choice([1, 1, 2, 3], 2))
@@ -179,7 +194,9 @@ def _random_convolution(rng: np.random.Generator) -> Call | None:
     channels = int(rng.choice([4, 8, 12, 16, 20, 24, 32, 40, 64]))
     if not depthwise and rng.random() < 0.3:
         channels = int(rng.integers(1, 8))
-    outputs = channels if depthwise else int(rng.integers(1, 21)) if rng.random() < 0.5 else 4 * int(rng.integers(1, 10))
+    outputs = (
+        channels if depthwise else int(rng.integers(1, 21)) if rng.random() < 0.5 else 4 * int(rng.integers(1, 10))
+    )
     window = Window(kernel, stride, dilation, (pad[0], pad[1]))
     shape = (*kernel, 1 if depthwise else channels, outputs)
     if np.prod(shape) > 9000 or size[0] * size[1] * channels > 9000:

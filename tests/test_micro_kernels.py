@@ -16,7 +16,7 @@ from tvm_pex.micro_kernels.files import SOURCES as KERNEL_SOURCES
 from tvm_pex.microtvm.bare_metal.build import compile_network, in_one_arena, link
 from tvm_pex.microtvm.boards import BOARDS
 from tvm_pex.microtvm.emulation import Firmware, emulate
-from tvm_pex.microtvm.tools import CROSS_COMPILER, HOST_COMPILER
+from tvm_pex.microtvm.tools import HOST_COMPILER
 
 FILES = Path(__file__).parent / "micro_kernels"
 CALLS = 900

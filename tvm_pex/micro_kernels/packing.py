@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import numpy as np
@@ -15,15 +14,14 @@ from tvm_pex.scheduling.kernels import (
     DEPTHWISE,
     DEPTHWISE_LANES,
     LANES,
+    LANES_BLOCK,
     LANES_PATCH,
     PAIRS,
     PAIRS_PATCH,
-    LANES_BLOCK,
     WIDE,
     WIDE_PATCH,
     depth,
     kernel_of,
-    rounded_up,
 )
 from tvm_pex.scheduling.schedule import Schedule, Segment
 from tvm_pex.scheduling.stores import layout_of
@@ -120,10 +118,10 @@ def _blocks(layer: Layer, kernel: str) -> Words:
     return np.stack(parts, axis=1).reshape(-1).astype(np.uint32).view(np.int32)
 
 
-def _lanes_blocks(scaled: Requantise) -> Words:
+def _lanes_blocks(layer: Layer) -> Words:
     """The same for pex_depthwise_lanes."""
     parts = []
-    for part in (scaled.bias, scaled.multiplier, ~scaled.shift):
+    for part in (layer.bias, layer.multiplier, ~layer.shift):
         lanes = np.pad(part, (0, -len(part) % LANES_BLOCK)).reshape(-1, LANES_BLOCK // BLOCK, BLOCK)
         parts.append(lanes.transpose(0, 2, 1))
     return np.stack(parts, axis=2).reshape(-1).astype(np.int32)
@@ -155,5 +153,6 @@ def pack_lanes(weights: npt.NDArray[Any]) -> Bytes:
 def pack_depthwise(weights: npt.NDArray[Any], block: int) -> Bytes:
     """For each ``block`` channels the window's positions, that many bytes each."""
     channels = weights.shape[3]
-    flat = np.pad(weights.reshape(-1, channels), ((0, 0), (0, -channels % block))).reshape(len(weights) * weights.shape[1], -1, block)
-    return np.ascontiguousarray(flat.transpose(1, 0, 2)).reshape(-1).astype(np.int8)
+    flat = weights.reshape(-1, channels)
+    blocks = np.pad(flat, ((0, 0), (0, -channels % block))).reshape(len(flat), -1, block)
+    return np.ascontiguousarray(blocks.transpose(1, 0, 2)).reshape(-1).astype(np.int8)

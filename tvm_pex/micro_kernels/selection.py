@@ -19,7 +19,17 @@ import numpy as np
 import numpy.typing as npt
 
 from tvm_pex.graph import Add, Convolution, Graph, Operator, Pool, Rescale
-from tvm_pex.scheduling.kernels import ADD, DEPTHWISE, DEPTHWISE_LANES, LANES, LANES_PATCH, PAIRS, PAIRS_PATCH, SUM, is_depthwise
+from tvm_pex.scheduling.kernels import (
+    ADD,
+    DEPTHWISE,
+    DEPTHWISE_LANES,
+    LANES,
+    LANES_PATCH,
+    PAIRS,
+    PAIRS_PATCH,
+    SUM,
+    is_depthwise,
+)
 
 Array = npt.NDArray[np.int64]
 

@@ -11,7 +11,18 @@ import math
 from dataclasses import dataclass
 
 from tvm_pex.graph import Convolution, Graph, Operator
-from tvm_pex.scheduling.kernels import ADD, BLOCK, DEPTHWISE, DEPTHWISE_LANES, LANES_PATCH, PAIRS_PATCH, SUM, WIDE, WIDE_PATCH, depth
+from tvm_pex.scheduling.kernels import (
+    ADD,
+    BLOCK,
+    DEPTHWISE,
+    DEPTHWISE_LANES,
+    LANES_PATCH,
+    PAIRS_PATCH,
+    SUM,
+    WIDE,
+    WIDE_PATCH,
+    depth,
+)
 from tvm_pex.scheduling.schedule import Segment, Stage
 
 One = tuple[float, float]
@@ -32,7 +43,9 @@ class Prices:
     word: One  # four inputs for four output channels
     tap: One  # depthwise: one position for four channels
     byte: float  # copied to a patch
-    wide: One | None  # two pixels by a wide kernel: four channels, four inputs of them; none: the core has no such kernels
+    wide: (
+        One | None
+    )  # two pixels by a wide kernel: four channels, four inputs of them; none: the core has no such kernels
     add: float  # one element
     sum: float  # one element
 
