@@ -122,6 +122,31 @@ TIGHT static void positions(const struct pex_window* window, const int8_t* w, co
   }
 }
 
+#if defined(__thumb2__)
+
+#include "pex_depthwise_3x3.h"
+
+/* Three or four pixels, or none: how many. */
+static int32_t some_3x3(const struct pex_window* window, const int8_t* w, const struct pex_block* block,
+                        const struct pex_parameters* p, int8_t* y, int32_t found) {
+  int32_t stride = p->stride_columns;
+  if (p->special || found < 3 || stride > 2 || (stride == 2 && found < 4) || p->dilation_columns > 1) return 0;
+  struct pex_job job = {.block = block, .y = y, .pitch = p->output_pitch, .channels = p->outputs, .offset = p->offset};
+  for (int32_t k = 0; k < 3; k++) {
+    int32_t step = window->moves[k].step;
+    job.rows[k] = (struct pex_columns){window->at[k], step, 3 * step, 5 * step, 7 * step};
+  }
+  if (stride == 2)
+    pex_four_apart_by_2(&job, w);
+  else if (found > 3)
+    pex_four_apart_by_1(&job, w);
+  else
+    pex_three_apart_by_1(&job, w);
+  return found > 3 ? 4 : 3;
+}
+
+#endif
+
 int32_t pex_depthwise(int8_t* x, int8_t* weights, int32_t* parameters, int8_t* y, int32_t row, int32_t column,
                       int32_t pixels, int32_t first) {
   const struct pex_parameters* p = (const struct pex_parameters*)parameters;
@@ -133,13 +158,18 @@ int32_t pex_depthwise(int8_t* x, int8_t* weights, int32_t* parameters, int8_t* y
     int32_t found = window.pixels;
     pixels -= found, column += found;
     while (found > 0) {
-      int32_t done = 1;
-      if (found > 1 && window.count == 3 && window.columns == 3)
+      int32_t done = 0, is_3x3 = window.count == 3 && window.columns == 3;
+#if defined(__thumb2__)
+      if (is_3x3) done = some_3x3(&window, w, block, p, y, found);
+#endif
+      if (done > 0)
+        ;
+      else if (found > 1 && is_3x3)
         two_3x3(&window, w, block, p, y), done = 2;
       else if (window.columns == 1)
-        positions(&window, w, block, p, y);
+        positions(&window, w, block, p, y), done = 1;
       else
-        one_of_any_size(&window, w, block, p, y);
+        one_of_any_size(&window, w, block, p, y), done = 1;
       y += done * p->output_pitch;
       found -= done;
       if (found > 0) pex_move_on(&window, done);
