@@ -128,14 +128,18 @@ PEX_INLINE void add_one_pixel(int32_t sums[4], const struct runs* runs, const in
       "vldrb.8 q1, [%[w3]], #16\n"
       "vmladava.s8 %[d], q0, q1\n"
       "letp lr, 1b\n"
-      "ldr %[x], [%[runs], #4]\n"
-      "cmp %[at], %[x]\n"
+      "ldrd lr, %[x], [%[runs], #4]\n"
+      "cmp %[at], lr\n"
+      "beq 3f\n"
+      "tst %[x], #15\n"
+      "beq 2b\n"
       "ldr lr, [%[runs], #12]\n"
       "sub %[w0], lr\n"
       "sub %[w1], lr\n"
       "sub %[w2], lr\n"
       "sub %[w3], lr\n"
-      "bne 2b\n"
+      "b 2b\n"
+      "3:\n"
       : [a] "+&Te"(a), [b] "+&Te"(b), [c] "+&Te"(c), [d] "+&Te"(d), [x] "=&r"(x), [w0] "+&r"(w), [w1] "+&r"(w1),
         [w2] "+&r"(w2), [w3] "+&r"(w3), [at] "+&r"(at)
       : [runs] "r"(runs)

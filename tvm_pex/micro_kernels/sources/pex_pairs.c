@@ -51,14 +51,19 @@ int32_t pex_pairs(int8_t* x, int8_t* weights, int32_t* parameters, int8_t* y, in
     while (found > 0) {
       int32_t done = 1;
 #if defined(PEX_DOT_TWO)
+      const int8_t* runs[2 * PEX_RUNS]; /* the second pixel's first */
       if (found > 1) {
-        const int8_t* runs[2 * PEX_ROWS];
         for (int32_t k = 0; k < window.count; k++) {
           runs[2 * k] = window.at[k] + window.moves[k].next;
           runs[2 * k + 1] = window.at[k];
         }
         compute(job, runs, 2 * window.count, bytes, y, p, 1);
         done = 2;
+      } else if (window.pixels == 1 && pixels > 0 && p->kernel_columns > 1) { /* a window that is no block of memory */
+        pex_find_positions(runs, 2, x, weights + p->zeros, p, row, column);
+        pex_find_positions(runs + 1, 2, x, weights + p->zeros, p, row, column - 1);
+        compute(job, runs, 2 * p->kernel_rows * p->kernel_columns, p->channels, y, p, 1);
+        done = 2, pixels--, column++;
       }
 #endif
       if (done == 1) compute(job, window.at, window.count, bytes, y, p, 0);
