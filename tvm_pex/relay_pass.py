@@ -54,7 +54,9 @@ class PexPartition:
     ``axes`` are any of "rows", "pixels" (only with rows) and "channels". After a run, ``refused`` lists the operators
     that stay stock, with reasons. With ``overwrite_input`` schedules may count on the model input's dead rows. With
     ``ram`` each region gets its fastest schedule of at most that many bytes; search.OverBudget is raised if none fits.
-    With ``max_overhead`` each region may run up to that many times its multiply-accumulates.
+    With ``max_overhead`` each region may run up to that many times its multiply-accumulates. With ``core``, one of
+    ``tvm_pex.scheduling.kernel_cost.CORES``, operators call kernels in C, for target c alone, whose sources
+    (``tvm_pex.micro_kernels.files``) have to be compiled too; without it they are portable.
     """
 
     def __init__(
@@ -64,8 +66,9 @@ class PexPartition:
         progress: Progress | None = None,
         ram: int | None = None,
         max_overhead: float = 1.0,
+        core: str | None = None,
     ) -> None:
-        self.options = PlanOptions(tuple(axes), overwrite_input, ram=ram, max_overhead=max_overhead)
+        self.options = PlanOptions(tuple(axes), overwrite_input, ram=ram, max_overhead=max_overhead, core=core)
         self.progress = progress
         self.refused: tuple[Refusal, ...] = ()
 

@@ -8,7 +8,7 @@ import math
 import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +19,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from tvm_pex.cli.errors import BadInput, NothingFits
 from tvm_pex.options import PlanOptions
 from tvm_pex.pools import MemoryPool
+from tvm_pex.scheduling.kernel_cost import CORES
 
 if TYPE_CHECKING:
     from tvm_pex.compiler import CompiledModel
@@ -26,7 +27,9 @@ if TYPE_CHECKING:
     from tvm_pex.scheduling.search import OverBudget
 
 _CHOICES = ("rows", "pixels", "channels"), ("rows", "pixels"), ("rows", "channels"), ("rows",), ("channels",)
-AXES = {",".join(axes): axes for axes in _CHOICES}
+AXES: dict[str, tuple[str, ...]] = {",".join(axes): axes for axes in _CHOICES} | {"layers": ()}
+PORTABLE = "portable"
+DEFAULT_CORE = "cortex-m4"
 _UNITS = {"": 1, "k": 1024, "kib": 1024, "m": 1024**2, "mib": 1024**2}
 _COST_STEP = 4  # from one memory to the next
 _C_KEYWORDS = (
@@ -39,11 +42,16 @@ Step = Callable[[str, "int | None", "int | None"], None]
 
 @dataclass(frozen=True)
 class Request:
-    """A model file, how to plan it, and whether to answer in JSON."""
+    """A model file, how to plan it, and whether to answer in JSON. ``core_given``: the user has named one."""
 
     path: Path
     options: PlanOptions
     as_json: bool
+    core_given: bool = False
+
+    def on(self, core: str) -> Request:
+        """The same for ``core``, unless the user has named one."""
+        return self if self.core_given else replace(self, options=replace(self.options, core=core))
 
 
 def parse_bytes(text: str, option: str = "--ram") -> int:
@@ -103,12 +111,14 @@ def planning(command: Callable[..., None]) -> Callable[..., None]:
         ram: int | None,
         max_overhead: float,
         pools: tuple[MemoryPool, ...],
+        core: str | None,
         **own: Any,
     ) -> None:
         if pools and ram is not None:
             raise BadInput("--ram and --pool exclude each other: the size of each pool is its budget")
-        options = PlanOptions(AXES[axes], overwrite_input, quantized_io, ram, max_overhead, pools)
-        command(Request(model, options, as_json), **own)
+        packed = None if core == PORTABLE else core or DEFAULT_CORE
+        options = PlanOptions(AXES[axes], overwrite_input, quantized_io, ram, max_overhead, pools, packed)
+        command(Request(model, options, as_json, core is not None), **own)
 
     for decorate in (
         click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead of tables."),
@@ -117,7 +127,7 @@ def planning(command: Callable[..., None]) -> Callable[..., None]:
             type=click.Choice(list(AXES)),
             default=next(iter(AXES)),
             metavar="AXES",
-            help=f"What the loops may slice; one of: {'; '.join(AXES)}.  [default: {next(iter(AXES))}]",
+            help=f"What the loops may slice; one of: {'; '.join(AXES)} (not at all).  [default: {next(iter(AXES))}]",
         ),
         click.option(
             "--overwrite-input", is_flag=True, help="Let the plan reuse input bytes as soon as they have been read."
@@ -149,6 +159,12 @@ def planning(command: Callable[..., None]) -> Callable[..., None]:
             callback=_pools,
             help="A memory, as sram=64k; repeat it for others, as psram=8m@10: cold buffers go to the dearer ones. "
             f"COST is in instructions an access.  [default: 1, then {_COST_STEP} times that of the pool before]",
+        ),
+        click.option(
+            "--core",
+            type=click.Choice([*CORES, PORTABLE]),
+            help="The core for which kernels are packed and priced; the C runs on any. portable: none of our kernels, "
+            f"only C that TVM generates.  [default: {DEFAULT_CORE}, or that of --board]",
         ),
         click.argument("model", type=click.Path(path_type=Path), metavar="MODEL.tflite"),
     ):

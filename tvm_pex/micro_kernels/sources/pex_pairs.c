@@ -59,7 +59,7 @@ int32_t pex_pairs(int8_t* x, int8_t* weights, int32_t* parameters, int8_t* y, in
         }
         compute(job, runs, 2 * window.count, bytes, y, p, 1);
         done = 2;
-      } else if (window.pixels == 1 && pixels > 0 && p->kernel_columns > 1) { /* a window that is no block of memory */
+      } else if (window.pixels == 1 && pixels > 0) { /* windows that lie anywhere */
         pex_find_positions(runs, 2, x, weights + p->zeros, p, row, column);
         pex_find_positions(runs + 1, 2, x, weights + p->zeros, p, row, column - 1);
         compute(job, runs, 2 * p->kernel_rows * p->kernel_columns, p->channels, y, p, 1);

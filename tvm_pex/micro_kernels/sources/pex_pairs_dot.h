@@ -70,9 +70,10 @@ PEX_INLINE const int8_t* pex_two_sums(struct pex_job* job) {
 
 #define PEX_BY_HAND __attribute__((naked, noinline, unused)) static
 
-/* Registers: r4 to r7 the sums of the first pixel, r8 to r11 those of the second, r2 weights. On the stack: where the
+/* `step` is what four inputs take of `bytes`; they are added two times in a row, beginning with the second of the two
+ * where their number is odd. Registers: r4 to r7 the sums of the first pixel, r8 to r11 those of the second, r2 weights. On the stack: where the
  * present run ends, the next run, the job. The functions give the weights behind the last that they read. */
-#define PEX_BLOCKS(copy_sums, find_run, add_run, put)  \
+#define PEX_BLOCKS(copy_sums, step, find_run, add_four, at_end, put)  \
   "push {r0, r4-r11, lr}\n"                            \
   "sub sp, #8\n"                                       \
   "ldr r2, [r0, #12]\n"                                \
@@ -82,8 +83,11 @@ PEX_INLINE const int8_t* pex_two_sums(struct pex_job* job) {
   "str r12, [r0, #16]\n" copy_sums                     \
   "ldr r3, [r0]\n"                                     \
   "2:\n" /* a run */                                   \
-  "ldr r12, [r0, #8]\n" find_run                       \
-  "3:\n" /* four inputs */ add_run                     \
+  "ldr r12, [r0, #8]\n"                                \
+  "tst r12, #" step "\n" find_run                      \
+  "bne 4f\n" /* an odd number of fours */              \
+  "3:\n" add_four                                      \
+  "4:\n" add_four at_end                               \
   "bne 3b\n"                                           \
   "ldr r0, [sp, #8]\n"                                 \
   "ldr r3, [sp, #4]\n"                                 \
@@ -154,8 +158,7 @@ PEX_INLINE const int8_t* pex_two_sums(struct pex_job* job) {
   "sxtb16 r10, r10\n"                      \
   "sxtb16 r11, r11\n"                      \
   "smlad r4, lr, r10, r4\n"                \
-  "smlad r6, lr, r11, r6\n"                \
-  "cmp r1, r3\n"
+  "smlad r6, lr, r11, r6\n"
 
 /* Two pixels, widened: for each four inputs the words (0, 2) of both pixels, (1, 3) of both. */
 #define PEX_TWO_CHANNELS(even0, both0, even1, both1) \
@@ -169,15 +172,14 @@ PEX_INLINE const int8_t* pex_two_sums(struct pex_job* job) {
   "ldm r1!, {r0, r12}\n"                                                                        \
   PEX_TWO_CHANNELS("r4", "r5", "r8", "r9") PEX_TWO_CHANNELS("r6", "r7", "r10", "r11")           \
   "ldm r1!, {r0, r12}\n"                                                                        \
-  PEX_TWO_CHANNELS("r4", "r5", "r8", "r9") PEX_TWO_CHANNELS("r6", "r7", "r10", "r11")           \
-  "cmp r1, r3\n"
+  PEX_TWO_CHANNELS("r4", "r5", "r8", "r9") PEX_TWO_CHANNELS("r6", "r7", "r10", "r11")
 
 PEX_BY_HAND const int8_t* pex_two_pixels(struct pex_job* job) {
-  __asm__(PEX_BLOCKS(PEX_COPY_SUMS, PEX_FIND_ONE, PEX_ADD_WIDE, PEX_PUT_TWO));
+  __asm__(PEX_BLOCKS(PEX_COPY_SUMS, "16", PEX_FIND_ONE, PEX_ADD_WIDE, "cmp r1, r3\n", PEX_PUT_TWO));
 }
 
 PEX_BY_HAND const int8_t* pex_two_sums(struct pex_job* job) {
-  __asm__(PEX_BLOCKS(PEX_COPY_SUMS, PEX_FIND_ONE, PEX_ADD_WIDE, PEX_KEEP_TWO));
+  __asm__(PEX_BLOCKS(PEX_COPY_SUMS, "16", PEX_FIND_ONE, PEX_ADD_WIDE, "cmp r1, r3\n", PEX_KEEP_TWO));
 }
 
 #else
@@ -191,8 +193,7 @@ PEX_BY_HAND const int8_t* pex_two_sums(struct pex_job* job) {
   "ldrsb r12, [r1" input "\n" PEX_ONE_PAIR(pair0, "r4", "r5") PEX_ONE_PAIR(pair1, "r6", "r7")
 #define PEX_ADD_ONE                                                                            \
   PEX_ONE_INPUT("], #4", "], #16", ", #-12]") PEX_ONE_INPUT(", #-2]", ", #-14]", ", #-10]")    \
-  PEX_ONE_INPUT(", #-3]", ", #-8]", ", #-4]") PEX_ONE_INPUT(", #-1]", ", #-6]", ", #-2]")      \
-  "cmp r1, r3\n"
+  PEX_ONE_INPUT(", #-3]", ", #-8]", ", #-4]") PEX_ONE_INPUT(", #-1]", ", #-6]", ", #-2]")
 
 /* r1 and r0 inputs of both pixels, r3 and r12 one of each, lr a pair of weights. */
 #define PEX_FIND_TWO "ldm r3!, {r0, r1}\nstr r3, [sp, #4]\nadd r12, r1\nstr r12, [sp]\n"
@@ -204,25 +205,24 @@ PEX_BY_HAND const int8_t* pex_two_sums(struct pex_job* job) {
   PEX_TWO_PAIRS(pair0, "r4", "r5", "r8", "r9") PEX_TWO_PAIRS(pair1, "r6", "r7", "r10", "r11")
 #define PEX_ADD_TWO                                                                              \
   PEX_TWO_INPUTS("], #4", "], #16", ", #-12]") PEX_TWO_INPUTS(", #-2]", ", #-14]", ", #-10]")    \
-  PEX_TWO_INPUTS(", #-3]", ", #-8]", ", #-4]") PEX_TWO_INPUTS(", #-1]", ", #-6]", ", #-2]")      \
-  "ldr r3, [sp]\ncmp r1, r3\n"
+  PEX_TWO_INPUTS(", #-3]", ", #-8]", ", #-4]") PEX_TWO_INPUTS(", #-1]", ", #-6]", ", #-2]")
 
 PEX_BY_HAND const int8_t* pex_two_pixels(struct pex_job* job) {
-  __asm__(PEX_BLOCKS(PEX_COPY_SUMS, PEX_FIND_TWO, PEX_ADD_TWO, PEX_PUT_TWO));
+  __asm__(PEX_BLOCKS(PEX_COPY_SUMS, "4", PEX_FIND_TWO, PEX_ADD_TWO, "ldr r3, [sp]\ncmp r1, r3\n", PEX_PUT_TWO));
 }
 
 PEX_BY_HAND const int8_t* pex_two_sums(struct pex_job* job) {
-  __asm__(PEX_BLOCKS(PEX_COPY_SUMS, PEX_FIND_TWO, PEX_ADD_TWO, PEX_KEEP_TWO));
+  __asm__(PEX_BLOCKS(PEX_COPY_SUMS, "4", PEX_FIND_TWO, PEX_ADD_TWO, "ldr r3, [sp]\ncmp r1, r3\n", PEX_KEEP_TWO));
 }
 
 #endif
 
 PEX_BY_HAND const int8_t* pex_one_pixel(struct pex_job* job) {
-  __asm__(PEX_BLOCKS("", PEX_FIND_ONE, PEX_ADD_ONE, PEX_PUT_ONE));
+  __asm__(PEX_BLOCKS("", "4", PEX_FIND_ONE, PEX_ADD_ONE, "cmp r1, r3\n", PEX_PUT_ONE));
 }
 
 PEX_BY_HAND const int8_t* pex_one_sums(struct pex_job* job) {
-  __asm__(PEX_BLOCKS("", PEX_FIND_ONE, PEX_ADD_ONE, PEX_KEEP_ONE));
+  __asm__(PEX_BLOCKS("", "4", PEX_FIND_ONE, PEX_ADD_ONE, "cmp r1, r3\n", PEX_KEEP_ONE));
 }
 
 #endif

@@ -48,16 +48,16 @@ void pex_find_window(struct pex_window* window, const int8_t* x, const int8_t* z
     whole = beyond / p->stride_columns + 1;
     if (whole > pixels) whole = pixels;
   }
-  int32_t last = (whole - 1) * p->stride_columns + extent;
   for (int32_t k = 0, r = top; k < p->kernel_rows; k++, r += p->dilation_rows) {
     window->at[k] = zeros;
     window->moves[k].step = window->moves[k].next = 0;
     if (r < 0 || r >= p->height) continue;
-    int32_t position = place(p, r, left);
-    if (position + last >= p->ring) { /* it goes on at the ring's start */
+    int32_t position = place(p, r, left), behind = p->ring - 1 - position - extent; /* up to the ring's end */
+    if (behind < 0) {
       find_single_positions(window, x, zeros, p, row, column);
       return;
     }
+    if (behind < (whole - 1) * p->stride_columns) whole = behind / p->stride_columns + 1;
     window->at[k] = x + position * p->pitch;
     window->moves[k].step = step;
     window->moves[k].next = p->stride_columns * p->pitch;
