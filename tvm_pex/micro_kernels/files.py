@@ -6,7 +6,19 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from tvm_pex.graph import Graph
-from tvm_pex.scheduling.kernels import ADD, DEPTHWISE, LANES, LANES_PATCH, PAIRS, PAIRS_PATCH, SUM, WIDE, WIDE_PATCH, kernel_of
+from tvm_pex.scheduling.kernels import (
+    ADD,
+    DEPTHWISE,
+    DEPTHWISE_LANES,
+    LANES,
+    LANES_PATCH,
+    PAIRS,
+    PAIRS_PATCH,
+    SUM,
+    WIDE,
+    WIDE_PATCH,
+    kernel_of,
+)
 from tvm_pex.scheduling.schedule import Schedule
 
 SOURCES = Path(__file__).parent / "sources"
@@ -19,6 +31,7 @@ _FILES = {
     LANES: ("pex_lanes.c", "pex_window.c"),
     LANES_PATCH: ("pex_lanes.c", "pex_window.c"),
     DEPTHWISE: ("pex_depthwise.c", "pex_window.c"),
+    DEPTHWISE_LANES: ("pex_depthwise_lanes.c", "pex_window.c"),
     ADD: ("pex_add.c",),
     SUM: ("pex_sum.c",),
 }

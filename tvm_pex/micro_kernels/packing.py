@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import numpy as np
@@ -13,7 +12,9 @@ from tvm_pex.micro_kernels.selection import Layer, layer_of, parameters_name, su
 from tvm_pex.scheduling.kernels import (
     BLOCK,
     DEPTHWISE,
+    DEPTHWISE_LANES,
     LANES,
+    LANES_BLOCK,
     LANES_PATCH,
     PAIRS,
     PAIRS_PATCH,
@@ -21,7 +22,6 @@ from tvm_pex.scheduling.kernels import (
     WIDE_PATCH,
     depth,
     kernel_of,
-    rounded_up,
 )
 from tvm_pex.scheduling.schedule import Schedule, Segment
 from tvm_pex.scheduling.stores import layout_of
@@ -30,6 +30,8 @@ Bytes = npt.NDArray[np.int8]
 Words = npt.NDArray[np.int32]
 
 _ORDER = ((0, 0), (2, 0), (0, 2), (2, 2), (1, 0), (3, 0), (1, 2), (3, 2))  # (input, channel) of each pair; pex_pairs.c
+
+_BEHIND = 12  # bytes behind the weights that pex_lanes reads
 
 
 def packed_constants(graph: Graph, schedule: Schedule) -> dict[str, npt.NDArray[Any]]:
@@ -59,13 +61,15 @@ def _convolution(graph: Graph, segment: Segment, op: Convolution, kernel: str) -
     layer = layer_of(graph, op, pairs=pairs)
     assert layer, "a kernel was chosen that cannot do it"
     weights = layer.weights.reshape(graph.constants[op.weights].shape)
-    if kernel == DEPTHWISE:
-        packed = pack_depthwise(weights)
+    if kernel in (DEPTHWISE, DEPTHWISE_LANES):
+        packed = pack_depthwise(weights, BLOCK if kernel == DEPTHWISE else LANES_BLOCK)
     else:
         packed = pack_pairs(weights) if pairs else pack_lanes(weights)
     zeros = np.full(0 if kernel in (PAIRS_PATCH, WIDE_PATCH, LANES_PATCH) else _zeros(graph, op), op.zero_in, np.int8)
+    behind = np.zeros(_BEHIND if kernel in (LANES, LANES_PATCH) else 0, np.int8)
     header = _header(graph, segment, op, layer, len(packed))
-    return np.concatenate([packed, zeros]), np.concatenate([header, _blocks(layer, pairs)])
+    blocks = _lanes_blocks(layer) if kernel == DEPTHWISE_LANES else _blocks(layer, kernel)
+    return np.concatenate([packed, zeros, behind]), np.concatenate([header, blocks])
 
 
 def _zeros(graph: Graph, op: Convolution) -> int:
@@ -103,14 +107,24 @@ def _header(graph: Graph, segment: Segment, op: Convolution, layer: Layer, zeros
     return np.array([int(value) for part in fields for value in part], np.int32)
 
 
-def _blocks(layer: Layer, pairs: bool) -> Words:
+def _blocks(layer: Layer, kernel: str) -> Words:
     """An array of struct pex_block."""
     bias = layer.bias.copy()
-    if pairs:  # the odd sums begin as 256 * odd + even
+    shift = ~layer.shift if kernel in (LANES, LANES_PATCH) else layer.shift
+    if kernel in (PAIRS, PAIRS_PATCH, WIDE, WIDE_PATCH):  # the odd sums begin as 256 * odd + even
         odd = 256 * bias[1::2] + bias[::2][: len(bias) // 2]
         bias[1::2] = odd
-    parts = [_in_blocks(part) for part in (bias, layer.multiplier, layer.shift)]
+    parts = [_in_blocks(part) for part in (bias, layer.multiplier, shift)]
     return np.stack(parts, axis=1).reshape(-1).astype(np.uint32).view(np.int32)
+
+
+def _lanes_blocks(layer: Layer) -> Words:
+    """The same for pex_depthwise_lanes."""
+    parts = []
+    for part in (layer.bias, layer.multiplier, ~layer.shift):
+        lanes = np.pad(part, (0, -len(part) % LANES_BLOCK)).reshape(-1, LANES_BLOCK // BLOCK, BLOCK)
+        parts.append(lanes.transpose(0, 2, 1))
+    return np.stack(parts, axis=2).reshape(-1).astype(np.int32)
 
 
 def _in_blocks(values: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
@@ -136,8 +150,9 @@ def pack_lanes(weights: npt.NDArray[Any]) -> Bytes:
     return np.ascontiguousarray(_padded(weights).T).reshape(-1).astype(np.int8)
 
 
-def pack_depthwise(weights: npt.NDArray[Any]) -> Bytes:
-    """For each four channels the window's positions, four bytes each."""
+def pack_depthwise(weights: npt.NDArray[Any], block: int) -> Bytes:
+    """For each ``block`` channels the window's positions, that many bytes each."""
     channels = weights.shape[3]
-    flat = weights.reshape(-1, channels // BLOCK, BLOCK)
-    return np.ascontiguousarray(flat.transpose(1, 0, 2)).reshape(-1).astype(np.int8)
+    flat = weights.reshape(-1, channels)
+    blocks = np.pad(flat, ((0, 0), (0, -channels % block))).reshape(len(flat), -1, block)
+    return np.ascontiguousarray(blocks.transpose(1, 0, 2)).reshape(-1).astype(np.int8)

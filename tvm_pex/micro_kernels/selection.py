@@ -4,7 +4,7 @@ An operator without one runs as portable TIR. The kernels work in 8 bits:
 
 1. Convolutions whose weights have no zero point. ``PAIRS`` needs sums of 24 bits, ``LANES`` does not. Inputs whose
    channels are no multiple of 4, and windows of many positions, are copied to a patch first.
-2. Depthwise convolutions of multiplier 1 on a multiple of 4 channels.
+2. Depthwise convolutions of multiplier 1 on a multiple of 4 channels. ``DEPTHWISE_LANES`` adds two products in 16 bits.
 3. Sums of two tensors, where one 32-bit product gives the very integers of both rescales.
 4. Averages of whole tensors, as their pixels come.
 """
@@ -19,7 +19,17 @@ import numpy as np
 import numpy.typing as npt
 
 from tvm_pex.graph import Add, Convolution, Graph, Operator, Pool, Rescale
-from tvm_pex.scheduling.kernels import ADD, DEPTHWISE, LANES, LANES_PATCH, PAIRS, PAIRS_PATCH, SUM, is_depthwise
+from tvm_pex.scheduling.kernels import (
+    ADD,
+    DEPTHWISE,
+    DEPTHWISE_LANES,
+    LANES,
+    LANES_PATCH,
+    PAIRS,
+    PAIRS_PATCH,
+    SUM,
+    is_depthwise,
+)
 
 Array = npt.NDArray[np.int64]
 
@@ -80,7 +90,10 @@ def _convolution(graph: Graph, op: Convolution, core: str) -> str | None:
         return None
     if op.groups > 1:
         alone = is_depthwise(op, graph) and channels % 4 == 0 and few
-        return DEPTHWISE if alone and layer_of(graph, op, pairs=False) else None
+        layer = layer_of(graph, op, pairs=False) if alone else None
+        if layer is None:
+            return None
+        return DEPTHWISE_LANES if core == "cortex-m55" and layer.weights.min() > _INT8[0] else DEPTHWISE
     direct = few and positions <= RUNS and channels % 4 == 0
     if core != "cortex-m55" and layer_of(graph, op, pairs=True):
         return PAIRS if direct else PAIRS_PATCH

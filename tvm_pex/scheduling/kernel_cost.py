@@ -11,7 +11,18 @@ import math
 from dataclasses import dataclass
 
 from tvm_pex.graph import Convolution, Graph, Operator
-from tvm_pex.scheduling.kernels import ADD, BLOCK, DEPTHWISE, LANES_PATCH, PAIRS_PATCH, SUM, WIDE, WIDE_PATCH, depth
+from tvm_pex.scheduling.kernels import (
+    ADD,
+    BLOCK,
+    DEPTHWISE,
+    DEPTHWISE_LANES,
+    LANES_PATCH,
+    PAIRS_PATCH,
+    SUM,
+    WIDE,
+    WIDE_PATCH,
+    depth,
+)
 from tvm_pex.scheduling.schedule import Segment, Stage
 
 One = tuple[float, float]
@@ -32,14 +43,16 @@ class Prices:
     word: One  # four inputs for four output channels
     tap: One  # depthwise: one position for four channels
     byte: float  # copied to a patch
-    wide: One | None  # two pixels by a wide kernel: four channels, four inputs of them; none: the core has no such kernels
+    wide: (
+        One | None
+    )  # two pixels by a wide kernel: four channels, four inputs of them; none: the core has no such kernels
     add: float  # one element
     sum: float  # one element
 
 
 _M3 = Prices(110, 25, 14, (30, 20), (75, 120), (16, 20), (42, 62), (14, 24), 2.5, None, 12, 4)
 _M4 = Prices(110, 25, 14, (30, 20), (62, 124), (14, 28), (20, 40), (12, 20), 2.5, (100, 28), 12, 4)
-_M55 = Prices(110, 25, 14, (30, 20), (45, 90), (14, 28), (3, 6), (4, 8), 1, None, 4, 1)
+_M55 = Prices(100, 25, 18, (25, 20), (25, 45), (11, 12), (2.5, 4), (2.6, 5.2), 2, None, 2.8, 0.7)
 CORES = {"cortex-m3": _M3, "cortex-m4": _M4, "cortex-m7": _M4, "cortex-m33": _M4, "cortex-m55": _M55}
 
 
@@ -73,7 +86,7 @@ def has_wide(core: str) -> bool:
 def _pixel_instructions(op: Convolution, kernel: str, prices: Prices, blocks: int) -> tuple[float, float, float]:
     """Of a pixel by single positions, of one by rows of the window, of each of two by rows of the window."""
     rows, columns = op.window.kernel
-    if kernel == DEPTHWISE:
+    if kernel in (DEPTHWISE, DEPTHWISE_LANES):
         work = [blocks * (prices.block[k] + rows * columns * prices.tap[k]) for k in (0, 1)]
         return prices.pixel[0] + work[0], prices.pixel[0] + work[0], (prices.pixel[1] + work[1]) / 2
     words = depth(op) // BLOCK

@@ -14,10 +14,11 @@ from tvm_pex.scheduling.schedule import Segment, Stage
 PAIRS, PAIRS_PATCH = "pex_pairs", "pex_pairs_patch"
 WIDE, WIDE_PATCH = "pex_pairs_wide", "pex_pairs_wide_patch"
 LANES, LANES_PATCH = "pex_lanes", "pex_lanes_patch"
-DEPTHWISE, ADD, SUM = "pex_depthwise", "pex_add", "pex_sum"
+DEPTHWISE, DEPTHWISE_LANES, ADD, SUM = "pex_depthwise", "pex_depthwise_lanes", "pex_add", "pex_sum"
 WIDER = {PAIRS: WIDE, PAIRS_PATCH: WIDE_PATCH}
 """Faster kernels of the same packing, which need scratch."""
 BLOCK = 4  # output channels that a kernel computes at once
+LANES_BLOCK = 16  # those of DEPTHWISE_LANES
 
 
 def kernel_of(graph: Graph, segment: Segment, stage: Stage, op: Operator) -> str | None:
@@ -31,6 +32,8 @@ def kernel_of(graph: Graph, segment: Segment, stage: Stage, op: Operator) -> str
         sliced = {ring.tensor for ring in segment.rings} if segment.tile else set()
         if stage.reduction or (op.groups == 1 and op.inputs[0] in sliced):
             return None
+    if kernel == DEPTHWISE_LANES and (segment.tile or 0) % LANES_BLOCK:
+        kernel = DEPTHWISE
     return kernel if (segment.tile or 0) % BLOCK == 0 else None
 
 

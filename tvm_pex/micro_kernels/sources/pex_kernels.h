@@ -13,6 +13,12 @@
 #define PEX_ROWS 8
 #define PEX_RUNS (PEX_TAPS / 2) /* positions of a window that pex_pairs reads where they lie */
 
+#if defined(__ARM_FEATURE_MVE) && (__ARM_FEATURE_MVE & 1)
+#define PEX_MVE 1 /* vectors of integers */
+#else
+#define PEX_MVE 0
+#endif
+
 struct pex_parameters {
   /* The input: pixel (row, column) lies at byte ((row * stored_width + column) % ring) * pitch. */
   int32_t height, width, channels, stored_width, ring, pitch;
@@ -41,7 +47,8 @@ PEX_INLINE const struct pex_block* pex_blocks(const int32_t* parameters) {
 /* Convolutions over all channels. They compute `pixels` pixels of output row `row` from column `column` on. `x` is the
  * input's first byte, `y` the first result's; `first` is the block from which on a slice of output channels is
  * computed. `patch` is scratch, aligned to 4 bytes: windows that are not whole words are copied there, two of `depth`
- * bytes; wide kernels widen two windows to 16 bits, and before it copies one if they are not whole words. */
+ * bytes; wide kernels widen two windows to 16 bits, and before it copies one if they are not whole words. The parameters
+ * of pex_lanes hold complements of shifts; it reads up to 12 bytes behind its weights, too. */
 int32_t pex_pairs(int8_t* x, int8_t* weights, int32_t* parameters, int8_t* y, int32_t row, int32_t column,
                   int32_t pixels, int32_t first);
 int32_t pex_pairs_patch(int8_t* x, int8_t* weights, int32_t* parameters, int8_t* y, int32_t row, int32_t column,
@@ -58,6 +65,11 @@ int32_t pex_lanes_patch(int8_t* x, int8_t* weights, int32_t* parameters, int8_t*
 /* A convolution of each channel by itself; channels are a multiple of four. */
 int32_t pex_depthwise(int8_t* x, int8_t* weights, int32_t* parameters, int8_t* y, int32_t row, int32_t column,
                       int32_t pixels, int32_t first);
+
+/* The same for vectors: sixteen channels a time, whose weights, above -128, lie together at each position. Of each four
+ * blocks, block k holds the parameters of channels k, k + 4, k + 8 and k + 12, and their shifts complemented. */
+int32_t pex_depthwise_lanes(int8_t* x, int8_t* weights, int32_t* parameters, int8_t* y, int32_t row, int32_t column,
+                            int32_t pixels, int32_t first);
 
 /* y[i] = clip(((a[i] * scale_a + half_a) >> SHIFT) + ((b[i] * scale_b + half_b) >> SHIFT)), the zero points being in
  * the halves; `parameters` are scale_a, half_a, scale_b, half_b, low, high. */
