@@ -274,8 +274,8 @@ def constants_of(op: Operator) -> tuple[str, ...]:
 class Graph:
     """Operators in topological order, the tensors they read and write, and the constants by name.
 
-    ``kernels`` names, by operator, kernels in C (``tvm_pex.scheduling.kernels``), packed for ``core``; the others run as
-    portable TIR.
+    ``kernels`` names, by operator, kernels in C (``tvm_pex.scheduling.kernels``), packed for ``core``; the others run
+    as portable TIR.
     """
 
     tensors: Mapping[str, Tensor]

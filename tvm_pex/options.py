@@ -17,7 +17,8 @@ class PlanOptions:
     in bytes, within which the fastest schedule is taken, instead of the one of least memory; up to ``max_overhead``
     times the model's multiply-accumulates may be run. ``pools``, instead of ``ram``, are memories that buffers are
     spread over, and the schedule is the fastest with what their accesses cost.
-    Operators run by kernels in C, packed for ``core``, one of ``tvm_pex.scheduling.kernel_cost.CORES``; None: by portable TIR.
+    Operators run by kernels in C, packed for ``core``, one of ``tvm_pex.scheduling.kernel_cost.CORES``; None: by
+    portable TIR.
     """
 
     axes: tuple[str, ...] = ALL_AXES

@@ -25,7 +25,7 @@ Reader = tuple[Pair, Pair, tuple[int, ...], tuple[int, ...]]
 
 @functools.lru_cache(maxsize=65536)
 def ring_pixels(shape: Pair, stride: Pair, readers: tuple[Reader, ...], run: int = 1) -> int:
-    """Least ring for a (height, width) tensor made at ``stride`` from time 0 on, by runs of pixels, read by ``readers``.
+    """Least ring for a (height, width) tensor made at ``stride`` from time 0 on, run by run, read by ``readers``.
 
     A reader is (stride, delay after the producer, row use, column use), uses as for ``last_reader``. Exact: the
     longest run of positions from the oldest that is still to be read to the newest made.

@@ -1,4 +1,4 @@
-"""How a tensor lies in memory while a segment runs: whole, as a ring, or inside the output of a Concat. Pure integers."""
+"""How a tensor lies in memory while a segment runs: whole, as a ring, or inside a Concat's output. Pure integers."""
 
 from __future__ import annotations
 

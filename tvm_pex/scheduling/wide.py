@@ -1,7 +1,7 @@
 """Faster kernels for memory that a schedule leaves unused. Pure.
 
-Wide kernels copy their input to scratch. While an operator runs whose step is below the schedule's peak, there is room for
-it: each operator, the one that gains most first, gets a wide kernel if the plan stays within the limit.
+Wide kernels copy their input to scratch. While an operator runs whose step is below the schedule's peak, there is room
+for it: each operator, the one that gains most first, gets a wide kernel if the plan stays within the limit.
 """
 
 from __future__ import annotations

@@ -1,8 +1,9 @@
-"""What one operator does at one moment: the TIR of a single output pixel (or, for reductions, a single input pixel).
+"""What one operator does at one moment.
 
-Portable scalar TIR, the same for the c and the llvm target; or, in ``external``, calls of kernels in C. Windows are clipped to the tensor, so padding costs nothing
-and reads nothing; the arithmetic is that of ``tvm_pex.graph``. One module for each kind of operator; ``place`` has what
-they are told, ``emit_operator`` chooses.
+As portable scalar TIR, the same for the c and the llvm target, it is the work of a single output pixel (or, for
+reductions, a single input pixel). Windows are clipped to the tensor, so padding costs nothing and reads nothing; the
+arithmetic is that of ``tvm_pex.graph``. One module for each kind of operator; ``place`` has what they are told,
+``emit_operator`` chooses. Or it is a call of a kernel in C, for a run of pixels of one row: ``external``.
 """
 
 from __future__ import annotations

@@ -19,18 +19,25 @@ def emit_run(ib: Any, op: Operator, place: Place, moment: Moment, pixels: Expr) 
     if isinstance(op, Convolution):
         _convolution(ib, op, place, moment, pixels)
         return
-    assert isinstance(op, Add | Pool), f"{op.name} has no kernel"
-    emit = _add if isinstance(op, Add) else _sum
     stores = (*place.inputs, place.output) if isinstance(op, Add) else place.inputs
-    if isinstance(pixels, int) and pixels == 1 or not any(store.wraps for store in stores):
-        emit(ib, op, place, moment, pixels)
+    if (isinstance(pixels, int) and pixels == 1) or not any(store.wraps for store in stores):
+        _side_by_side(ib, op, place, moment, pixels)
         return
     with ib.for_range(0, pixels, loop_name(op.name, "pixel")) as pixel:
         running = moment.running
         if running:
             begins, ends = tir.all(running.begins, pixel == 0), tir.all(running.ends, pixel == pixels - 1)
             running = dataclasses.replace(running, begins=begins, ends=ends)
-        emit(ib, op, place, Moment(moment.row, moment.column + pixel, moment.slice, running), 1)
+        _side_by_side(ib, op, place, Moment(moment.row, moment.column + pixel, moment.slice, running), 1)
+
+
+def _side_by_side(ib: Any, op: Operator, place: Place, moment: Moment, pixels: Expr) -> None:
+    """Pixels that no store's end parts."""
+    if isinstance(op, Add):
+        _add(ib, op, place, moment, pixels)
+    else:
+        assert isinstance(op, Pool), f"{op.name} has no kernel"
+        _sum(ib, op, place, moment, pixels)
 
 
 def _call(ib: Any, function: str, *arguments: Expr) -> None:
@@ -40,7 +47,7 @@ def _call(ib: Any, function: str, *arguments: Expr) -> None:
 def _convolution(ib: Any, op: Convolution, place: Place, moment: Moment, pixels: Expr) -> None:
     """In two parts where the output's ring may end between them."""
     store = place.output
-    if isinstance(pixels, int) and pixels == 1 or not store.wraps:
+    if (isinstance(pixels, int) and pixels == 1) or not store.wraps:
         _convolve(ib, op, place, moment, pixels)
         return
     left = store.pixels - store.position(moment.row, moment.column)
