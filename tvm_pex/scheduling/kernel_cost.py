@@ -1,7 +1,7 @@
 """The price of the kernels in C: instructions that a stage executes which runs by one. Pure.
 
 The constants belong to the C in ``tvm_pex/micro_kernels/sources``, compiled by gcc 12 with -O2, and were fitted to
-counts of the emulator. Of a pair of numbers the first counts for one pixel, the second for two that are computed at once.
+counts of the emulator. Of a pair of numbers the first counts for one pixel, the second for two computed at once.
 """
 
 from __future__ import annotations

@@ -15,9 +15,10 @@ rows. A segment over pixels may compute a *run* of them at a moment: then c coun
 may be shorter, and so do reach, pad and size, rounded as the pixels of a run demand (``tvm_pex.scheduling.segments``).
 Operators whose only window covers their whole input run over the *input's* pixels and keep running sums.
 
-A tensor between two operators of a segment is a *ring*: pixel (r, c) lives at position ``(r * width + c) % pixels``.
-In a ring of a single run it is ``c % run``. A ring of 0 pixels has no memory: it is read by a Concat alone, which copies it at the very moments at which it is made,
-so its producer writes it to where the Concat would put it (``written_through``).
+A tensor between two operators of a segment is a *ring*: pixel (r, c) lives at position ``(r * width + c) % pixels``, in
+a ring of a single run at ``c % run``. A ring of 0 pixels has no memory: it is read by a Concat alone, which copies it
+at the very moments at which it is made, so its producer writes it to where the Concat would put it
+(``written_through``).
 Tensors on a cut between segments are whole. With a ``tile`` the nest runs once for each slice of channels: the rings
 hold a slice, and a convolution that ends the segment keeps whole sums (the accumulators). With ``strips`` the nest runs
 once for each strip of columns (``tvm_pex.scheduling.strips``), which alone computes anything twice.
