@@ -31,7 +31,7 @@ class Attempt:
 
 @dataclass(frozen=True)
 class StockPlan:
-    """The configuration with the smallest workspace, its C, and everything that was tried.
+    """A configuration with its best planner, its C, and everything that was tried.
 
     ``workspace_bytes`` covers neither the model's input nor its output: TVM leaves these to the caller.
     """
@@ -45,28 +45,33 @@ class StockPlan:
 
 
 def best_stock(mod: Any, progress: Callable[[int, int], None] | None = None) -> StockPlan:
-    """Build ``mod`` (parameters bound) in every configuration. Raises AotError when none of them builds.
+    """The plan of least workspace among ``stock_plans``. Of equals the first wins."""
+    return min(stock_plans(mod, progress), key=lambda plan: plan.workspace_bytes)
 
-    Shifts that C leaves undefined are given their mathematical result, so that the baseline can be run. Of equals the
-    first wins. ``progress`` is called with the number of builds done and of all.
+
+def stock_plans(mod: Any, progress: Callable[[int, int], None] | None = None) -> list[StockPlan]:
+    """Build ``mod`` (parameters bound) in every configuration, each as its best planner lays it out.
+
+    Shifts that C leaves undefined are given their mathematical result, so that the baseline can be run. ``progress`` is
+    called with the number of builds done and of all. Raises AotError when none of them builds.
     """
     mod = tvm.IRModule.from_expr(define_shifts(mod["main"])[0])
     tried: list[Attempt] = []
-    best: tuple[Attempt, CBuild] | None = None
+    built: list[tuple[Attempt, CBuild]] = []
     choices = [(target, alter_op_layout) for target in TARGETS for alter_op_layout in (True, False)]
     for done, (target, alter_op_layout) in enumerate(choices):
         if progress:
             progress(done, len(choices))
         attempts, build = _attempt(mod, target, alter_op_layout)
         tried += attempts
-        for attempt in attempts:
-            if build and attempt.workspace_bytes == build.workspace_bytes:
-                if best is None or build.workspace_bytes < best[1].workspace_bytes:
-                    best = attempt, build
-    if best is None:
+        if build:
+            built.append((next(a for a in attempts if a.workspace_bytes == build.workspace_bytes), build))
+    if not built:
         raise AotError(f"stock TVM builds none of its configurations: {tried[0].reason}")
-    winner, build = best
-    return StockPlan(winner.target, winner.alter_op_layout, winner.planner, build.workspace_bytes, build, tuple(tried))
+    return [
+        StockPlan(best.target, best.alter_op_layout, best.planner, build.workspace_bytes, build, tuple(tried))
+        for best, build in built
+    ]
 
 
 def _attempt(mod: Any, target: str, alter_op_layout: bool) -> tuple[list[Attempt], CBuild | None]:
