@@ -47,6 +47,9 @@ int32_t pex_pairs(int8_t* x, int8_t* weights, int32_t* parameters, int8_t* y, in
   while (pixels > 0) {
     pex_find_window(&window, x, weights + p->zeros, p, row, column, pixels, 1);
     int32_t bytes = window.columns * p->channels, found = window.pixels;
+#if defined(PEX_DOT_TWO)
+    if (found > 1 && found < pixels) found &= ~1; /* an odd one goes with the one behind it */
+#endif
     pixels -= found, column += found;
     while (found > 0) {
       int32_t done = 1;
