@@ -131,6 +131,7 @@ def _compiled(
         cut.mod,
         planner=ALGORITHM,
         pools=[pool.name for pool in pools],
+        module=STEP_MODULE if cut.streamed else MODULE,
         instruments=[watcher],
         # TVM's storage rewrite would merge our buffers behind the planner's back.
         config={"tir.disable_storage_rewrite": True},

@@ -272,13 +272,23 @@ def constants_of(op: Operator) -> tuple[str, ...]:
 
 @dataclass(frozen=True)
 class Graph:
-    """Operators in topological order, the tensors they read and write, and the constants by name."""
+    """Operators in topological order, the tensors they read and write, and the constants by name.
+
+    ``streamed`` are inputs that are never whole in memory: the caller hands in row after row while the program runs.
+    The first operator, and no other, reads such an input, each pixel once: it has the Window of one pixel.
+    """
 
     tensors: Mapping[str, Tensor]
     operators: tuple[Operator, ...]
     inputs: tuple[str, ...]
     outputs: tuple[str, ...]
     constants: Mapping[str, npt.NDArray[Any]] = field(default_factory=dict)
+    streamed: tuple[str, ...] = ()
+
+    @property
+    def arrival(self) -> Operator | None:
+        """The operator that takes the rows of the streamed input as they come; None where no input is streamed."""
+        return self.operators[0] if self.streamed else None
 
     def macs(self) -> int:
         """Multiply-accumulates of one inference."""
@@ -304,6 +314,7 @@ class Graph:
             "inputs": self.inputs,
             "outputs": self.outputs,
             "constants": list(self.constants),
+            "streamed": self.streamed,
         }
         return json.dumps(record, separators=(",", ":"))
 
@@ -322,6 +333,7 @@ def subgraph(graph: Graph, operators: Sequence[Operator]) -> Graph:
         inputs=tuple(inputs),
         outputs=tuple(outputs),
         constants={name: graph.constants[name] for name in constants},
+        streamed=tuple(name for name in inputs if name in graph.streamed),
     )
 
 
@@ -335,6 +347,7 @@ def graph_from_json(text: str) -> Graph:
         inputs=tuple(record["inputs"]),
         outputs=tuple(record["outputs"]),
         constants={name: np.empty(0, np.int8) for name in record["constants"]},
+        streamed=tuple(record["streamed"]),
     )
 
 

@@ -16,7 +16,8 @@ class PlanOptions:
     input rows; ``quantized_io`` leaves the quantisation of float inputs and outputs to the caller; ``ram`` is a budget
     in bytes, within which the fastest schedule is taken, instead of the one of least memory; up to ``max_overhead``
     times the model's multiply-accumulates may be run. ``pools``, instead of ``ram``, are memories that buffers are
-    spread over, and the schedule is the fastest with what their accesses cost.
+    spread over, and the schedule is the fastest with what their accesses cost. With ``stream_input`` the caller hands
+    in the largest input row by row, and it is never whole in memory unless something needs all of it.
     """
 
     axes: tuple[str, ...] = ALL_AXES
@@ -25,3 +26,4 @@ class PlanOptions:
     ram: int | None = None
     max_overhead: float = 1.0
     pools: tuple[MemoryPool, ...] = ()
+    stream_input: bool = False

@@ -91,6 +91,7 @@ def build_c(
     target: str = "c",
     planner: str = "hill_climb",
     pools: Sequence[str] = (POOL,),
+    module: str = MODULE,
     instruments: Sequence[Any] = (),
     disabled_pass: Sequence[str] = (),
     config: Mapping[str, Any] | None = None,
@@ -98,7 +99,8 @@ def build_c(
     """Build a Relay module (parameters bound) for ``target``, which is TVM's ``c`` with options.
 
     ``planner`` is one of ``STOCK_PLANNERS`` or the name of a registered function ``tir.usmp.algo.<planner>``.
-    ``pools`` are the names of the memories among which it chooses; TVM's own planners take the first.
+    ``pools`` are the names of the memories among which it chooses; TVM's own planners take the first. The names of what
+    is generated begin with ``tvmgen_<module>``.
     ``instruments`` see every pass run; ``config`` adds to the PassContext's. Raises ValueError for an unknown planner,
     AotError for code that would ask for memory at run time, and whatever TVM raises.
     """
@@ -116,7 +118,7 @@ def build_c(
             workspace_memory_pools=tvm.ir.memory_pools.WorkspaceMemoryPools(
                 [tvm.ir.memory_pools.WorkspacePoolInfo(pool, [host]) for pool in pools]
             ),
-            mod_name=MODULE,
+            mod_name=module,
         )
     sources = [built.lib.get_source(), *(part.get_source() for part in built.lib.imported_modules)]
     _check_no_allocation(sources)
@@ -124,9 +126,9 @@ def build_c(
     inputs, outputs = _ports(mod["main"], meta)
     sizes = {str(pool.pool_info.pool_name): int(pool.allocated_size) for _, pool in meta.pool_inputs.items()}
     members = tuple(pools) if sizes else ()
-    files = {f"{SOURCES}/{MODULE}_lib{index}.c": _clean(text) for index, text in enumerate(sources)}
-    files[f"{HEADERS}/tvmgen_{MODULE}.h"] = _interface_header(
-        meta, {pool: sizes.get(pool, 0) for pool in members}, inputs, outputs
+    files = {f"{SOURCES}/{module}_lib{index}.c": _clean(text) for index, text in enumerate(sources)}
+    files[f"{HEADERS}/tvmgen_{module}.h"] = interface_header(
+        module, {pool: sizes.get(pool, 0) for pool in members}, inputs, outputs
     )
     for path in sorted(_RUNTIME.rglob("*.h")):
         files[f"{RUNTIME_HEADERS}/{path.relative_to(_RUNTIME).as_posix()}"] = path.read_text()
@@ -170,8 +172,10 @@ def _ports(main: Any, meta: Any) -> tuple[tuple[CPort, ...], tuple[CPort, ...]]:
     return inputs, outputs
 
 
-def _interface_header(meta: Any, pools: Mapping[str, int], inputs: Sequence[CPort], outputs: Sequence[CPort]) -> str:
-    """The header with a member for each of ``pools``, name to bytes: also for those that this code leaves empty."""
+def interface_header(
+    module: str, pools: Mapping[str, int], inputs: Sequence[CPort], outputs: Sequence[CPort]
+) -> str:
+    """TVM's header with a member for each of ``pools``, name to bytes: also for those that this code leaves empty."""
 
     def sizes(ports: Sequence[CPort]) -> dict[str, Any]:
         return {port.identifier: tvm.tir.IntImm("int32", port.bytes) for port in ports}
@@ -179,12 +183,12 @@ def _interface_header(meta: Any, pools: Mapping[str, int], inputs: Sequence[CPor
     allocated = tvm.ir.memory_pools.AllocatedPoolInfo
     create = tvm.get_global_func("runtime.InterfaceCCreate")
     header = create(
-        MODULE,
+        module,
         [port.identifier for port in inputs],
         [port.identifier for port in outputs],
         [allocated(tvm.ir.memory_pools.WorkspacePoolInfo(name, []), size) for name, size in pools.items()],
-        meta.io_pool_allocations,
-        meta.devices,
+        {},  # ports in pools of TVM's own choice
+        [],  # devices
         sum(pools.values()),
         sizes(inputs),
         sizes(outputs),

@@ -250,11 +250,12 @@ class _Walk:
         assert call.region is not None
         graph, schedule = call.region
         tracks, accesses = region_tracks(graph, schedule, self.now), schedule_accesses(graph, schedule)
-        borders = [*graph.inputs, *([None] * len(graph.constants)), *graph.outputs]
+        unplaced = len(graph.constants) + len(graph.streamed)  # with a streamed input comes the number of its row
+        borders = [*graph.inputs, *([None] * unplaced), *graph.outputs]
         for name, argument in zip(borders, call.arguments):
             if name in graph.outputs:
                 self.written.add(argument)
-            if name is not None:
+            if name is not None and name not in graph.streamed:
                 self.uses.setdefault(argument, []).append(tracks.pop(name))
                 self.touched[argument] += accesses[name]
         allocated = {

@@ -99,10 +99,10 @@ def memory_problem(graph: Graph, schedule: Schedule, *, kept: frozenset[str] | N
     """Buffers of a graph that is the whole program. Steps are moments, counted through the segments.
 
     Inputs are there from the first step, outputs stay until the last. ``kept`` inputs (None: all) are not overwritten
-    before the last of them has been read.
+    before the last of them has been read. Streamed inputs have no memory.
     """
     tracks = region_tracks(graph, schedule)
-    for name in graph.inputs:
+    for name in set(graph.inputs) & tracks.keys():
         tracks[name] = as_input(tracks[name], kept is not None and name not in kept)
     for name in graph.outputs:
         tracks[name] = as_output(tracks[name], steps(schedule) - 1)
@@ -121,7 +121,7 @@ def segment_problem(graph: Graph, segment: Segment, kept: frozenset[str] = froze
     before, after = graph.operators[:start], graph.operators[start + len(inside) :]
     needed = {name for op in after for name in op.inputs} | set(graph.outputs)
     tracks, last = region_tracks(part, Schedule((segment,))), steps(Schedule((segment,))) - 1
-    for name in part.inputs:
+    for name in set(part.inputs) & tracks.keys():
         if name in needed:
             tracks[name] = as_output(tracks[name], last)
         elif name in kept:
@@ -173,9 +173,13 @@ def steps(schedule: Schedule) -> int:
 
 
 def region_tracks(graph: Graph, schedule: Schedule, base: int = 0) -> dict[str, Track]:
-    """Every whole tensor, ring and run of sums by name, from step ``base`` on. Inputs count from ``base``."""
+    """Every whole tensor, ring and run of sums by name, from step ``base`` on. Inputs count from ``base``.
+
+    Of streamed inputs nothing is held.
+    """
     clock = _Clock(graph, schedule, base)
-    tracks = [_whole(clock, graph.tensors[name]) for name in graph.tensors if name not in clock.ring_pixels]
+    apart = clock.ring_pixels.keys() | set(graph.streamed)
+    tracks = [_whole(clock, graph.tensors[name]) for name in graph.tensors if name not in apart]
     for segment in schedule.segments:
         tracks += [_ring(clock, segment, ring) for ring in segment.rings if ring.pixels]
         for stage in segment.stages:

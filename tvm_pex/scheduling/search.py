@@ -170,11 +170,14 @@ def _candidates(
 def _segments(graph: Graph, operators: Sequence[Operator], axes: Sequence[str], allowed: int) -> list[Segment]:
     """The ways to run ``operators`` together: axes, slices of channels, strips. Raises Unschedulable if there is none.
 
-    What does not go together for its axes does not with more operators either.
+    What does not go together for its axes does not with more operators either. Rows that the caller hands in come
+    once: what takes them runs along rows, and its nest only once.
     """
     spatial = [axis for axis in axes if axis != "channels"]
     if len(operators) == 1:  # the same loops whatever its axes, and the finest clock tells most about what is dead
         return [make_segment(graph, operators, spatial)]
+    if operators[0] == graph.arrival:
+        return [make_segment(graph, operators, spatial[: count + 1]) for count in range(len(spatial))]
     channels = sliced_channels(graph, operators) if "channels" in axes else None
     tiles = [tile for tile in range(1, channels or 1) if (channels or 1) % tile == 0]
     make = functools.partial(make_segment, graph, operators)
@@ -216,9 +219,9 @@ def floor_of(graph: Graph, operators: Sequence[Operator], segment: Segment, kept
     first = graph.operators.index(operators[0])
     after = graph.operators[first + len(operators) :]
     own = {op.output for op in operators}
-    read = {name for op in operators for name in op.inputs} - own
+    read = {name for op in operators for name in op.inputs} - own - set(graph.streamed)
     needed = {name for op in after for name in op.inputs} | set(graph.outputs)
-    made = set(graph.inputs) | {op.output for op in graph.operators[:first]}
+    made = (set(graph.inputs) - set(graph.streamed)) | {op.output for op in graph.operators[:first]}
     fixed = made & (needed | (kept & read))
     moving = (read - fixed) | (own & outside_tensors(graph, [op.name for op in operators]))
     sizes = {name: graph.tensors[name].bytes for name in fixed | moving}

@@ -1,0 +1,48 @@
+"""A region whose input comes row by row: one call of its function for each row.
+
+The call for row r runs the first segment's moments from the one at which the row is due to the one before the next row
+is: that of row 0 from the very first, that of the last row to the end. The function then returns 1, which says that
+more rows are wanted and makes TVM's main function return at once. With the last row in, it runs on. Nothing else is
+different: what the segment keeps lies in the arena from call to call.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from tvm import tir
+
+from tvm_pex.graph import Graph
+from tvm_pex.scheduling.schedule import Segment, Stage
+
+MORE_ROWS = 1
+
+
+@dataclass(frozen=True)
+class Rows:
+    """``stage`` takes the rows; ``number`` is a buffer with the number of the row that this call brings."""
+
+    stage: Stage
+    number: Any
+
+    def moments(self, extent: int) -> tuple[Any, Any]:
+        """(the first, the one after the last) of a segment's ``extent`` moments along rows to run in this call."""
+        number, last = self.number[0], self.stage.domain[0] - 1
+        stride, delay = self.stage.stride[0], self.stage.delay[0]
+        due = number * stride + delay
+        return tir.Select(number == 0, tir.const(0), due), tir.Select(number == last, tir.const(extent), due + stride)
+
+
+def rows_of(graph: Graph, segment: Segment, number: Any) -> Rows:
+    """The rows of the streamed input of ``graph``, whose first segment is ``segment``."""
+    assert graph.arrival is not None
+    stage = next(stage for stage in segment.stages if stage.operator == graph.arrival.name)
+    assert "rows" in segment.axes and not segment.repeats
+    return Rows(stage, tir.ir_builder.create().buffer_ptr(number))
+
+
+def return_unless_last(rows: Rows) -> Any:
+    """Ends the call of every row but the last."""
+    more = tir.Evaluate(tir.ret(tir.const(MORE_ROWS, "int32")))
+    return tir.IfThenElse(rows.number[0] < rows.stage.domain[0] - 1, more, None)
