@@ -149,8 +149,10 @@ class _Nest:
         return self.ib.get()
 
     def _time(self) -> None:
-        first, stop = self.rows.moments(self.segment.extent[0]) if self.rows else (0, self.segment.extent[0])
-        with self.ib.for_range(first, stop, "row") as row:
+        extent = self.segment.extent[0]
+        first, count = self.rows.moments(self.ib, extent) if self.rows else (0, extent)
+        with self.ib.for_range(0, count, "row") as since:
+            row = first + since
             if "pixels" not in self.segment.axes:
                 for stage in self.segment.stages:
                     self._row_of(stage, row)

@@ -26,12 +26,15 @@ class Rows:
     stage: Stage
     number: Any
 
-    def moments(self, extent: int) -> tuple[Any, Any]:
-        """(the first, the one after the last) of a segment's ``extent`` moments along rows to run in this call."""
-        number, last = self.number[0], self.stage.domain[0] - 1
-        stride, delay = self.stage.stride[0], self.stage.delay[0]
-        due = number * stride + delay
-        return tir.Select(number == 0, tir.const(0), due), tir.Select(number == last, tir.const(extent), due + stride)
+    def moments(self, ib: Any, extent: int) -> tuple[Any, Any]:
+        """(the first, how many) of a segment's ``extent`` moments along rows to run in this call."""
+        number = ib.let("arrived", self.number[0])
+        stride, delay, last = self.stage.stride[0], self.stage.delay[0], self.stage.domain[0] - 1
+        first, count = number * stride + delay, tir.const(stride)
+        if delay:  # other inputs are worked on before the first row comes
+            first = tir.Select(number == 0, tir.const(0), first)
+            count = tir.Select(number == 0, count + delay, count)
+        return first, tir.Select(number == last, extent - first, count)
 
 
 def rows_of(graph: Graph, segment: Segment, number: Any) -> Rows:
