@@ -12,9 +12,11 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from tvm_pex.frontend.quantized_io import leave_quantisation
+from tvm_pex.frontend.streaming import NotStreamable
 from tvm_pex.frontend.tflite_model import Model
 from tvm_pex.graph import Graph
-from tvm_pex.lowering.aot import CBuild, build_c
+from tvm_pex.lowering.aot import MODULE, CBuild, CPort, build_c
+from tvm_pex.lowering.stream import STEP_MODULE, with_interface
 from tvm_pex.lowering.usmp import ALGORITHM, ModelMemory, ModelPlan, Span
 from tvm_pex.memory_planner import Buffer
 from tvm_pex.options import PlanOptions
@@ -107,7 +109,7 @@ def memory_front(model: Model, options: PlanOptions, progress: Progress | None =
     """
     if options.quantized_io:
         model = leave_quantisation(model)
-    _, reading, kept = read_module(model.mod, options.overwrite_input)
+    _, reading, kept = read_module(model.mod, options.overwrite_input, options.stream_input)
     regions = split_regions(reading)
     find = functools.partial(
         find_front, axes=options.axes, kept=kept, max_overhead=options.max_overhead, progress=progress
@@ -140,10 +142,23 @@ def _compiled(
     assert memory is not None, "TVM did not plan memory"
     inputs = _places(build.inputs, memory.inputs, memory)
     outputs = _places(build.outputs, memory.outputs, memory)
+    if cut.streamed:
+        build = _with_rows(model, cut, build, memory)
     report = _report(model, cut, memory, time.perf_counter() - started)
     uses = tuple(used.use for used in memory.pools)
     graph, relay = cut.reading.graph, str(cut.mod)
     return CompiledModel(build, memory.peak, uses, inputs, outputs, memory, report, model, graph, relay)
+
+
+def _with_rows(model: Model, cut: Partition, build: CBuild, memory: ModelPlan) -> CBuild:
+    """Raises NotStreamable where something would run again with every row."""
+    assert cut.streamed is not None
+    port = model.inputs[cut.streamed.position]
+    (first, *_), arrives = memory.spans, cut.regions[0][1].segments[0]
+    if first.operators != arrives.operators:
+        raise NotStreamable(f"input {port.name} cannot come by rows: {' '.join(first.operators)} runs before it is read")
+    whole = CPort(port.name, port.name, port.shape, port.dtype)
+    return with_interface(build, cut.streamed.position, whole, cut.streamed.rows)
 
 
 def _places(ports: Any, names: tuple[str | None, ...], memory: ModelPlan) -> dict[str, Place]:

@@ -185,13 +185,17 @@ class _Rewriter(relay.ExprMutator):  # type: ignore[misc]
         self.region_of = {op.output: region for region in regions for op in region.graph.operators}
         self.tensor_of = {expr: name for name, expr in reading.uses}
         self.first_use = dict(reversed(reading.uses))
-        self.number = relay.var("pex_row", shape=(1,), dtype="int32")
+        self.number: Any = None
 
     def main(self, function: Any) -> Any:
         graph, parameters = self.reading.graph, list(function.params)
         if graph.streamed:
             (name,) = graph.streamed
             position = parameters.index(self.reading.expressions[name])
+            taken, number = {str(p.name_hint) for p in parameters}, "pex_row"
+            while number in taken:
+                number += "_"
+            self.number = relay.var(number, shape=(1,), dtype="int32")
             parameters[position] = self.row(name)
             parameters.append(self.number)
         body = self.visit(function.body)

@@ -103,11 +103,14 @@ def planning(command: Callable[..., None]) -> Callable[..., None]:
         ram: int | None,
         max_overhead: float,
         pools: tuple[MemoryPool, ...],
+        stream_input: bool,
         **own: Any,
     ) -> None:
         if pools and ram is not None:
             raise BadInput("--ram and --pool exclude each other: the size of each pool is its budget")
-        options = PlanOptions(AXES[axes], overwrite_input, quantized_io, ram, max_overhead, pools)
+        if stream_input and "rows" not in AXES[axes]:
+            raise BadInput(f"--stream-input needs rows among --axes, which are {axes}")
+        options = PlanOptions(AXES[axes], overwrite_input, quantized_io, ram, max_overhead, pools, stream_input)
         command(Request(model, options, as_json), **own)
 
     for decorate in (
@@ -121,6 +124,11 @@ def planning(command: Callable[..., None]) -> Callable[..., None]:
         ),
         click.option(
             "--overwrite-input", is_flag=True, help="Let the plan reuse input bytes as soon as they have been read."
+        ),
+        click.option(
+            "--stream-input",
+            is_flag=True,
+            help="Take the largest input row by row, as the caller gets it; it is never whole in memory.",
         ),
         click.option(
             "--quantized-io",
@@ -174,6 +182,7 @@ def compile_request(request: Request, step: Step) -> tuple[Model, CompiledModel]
     except ImportError as error:
         raise BadInput(str(error)) from None
     from tvm_pex.compiler import compile_model
+    from tvm_pex.frontend.streaming import NotStreamable
     from tvm_pex.frontend.tflite_model import ModelError, load_model
     from tvm_pex.lowering.aot import AotError
     from tvm_pex.scheduling.search import OverBudget
@@ -188,7 +197,7 @@ def compile_request(request: Request, step: Step) -> tuple[Model, CompiledModel]
         return compiled.model, compiled
     except ModelError as error:
         raise BadInput(str(error)) from None
-    except AotError as error:
+    except (AotError, NotStreamable) as error:
         raise BadInput(f"{path}: {error}") from None
     except OverBudget as error:
         raise NothingFits(f"{path}: {_shortage(request.options, error)}") from None

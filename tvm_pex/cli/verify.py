@@ -23,13 +23,15 @@ def verify(request: Request, inputs: int, seed: int, sanitize: bool) -> None:
     The C runs in an arena (or pools) of exactly the planned size between guard bytes, filled with noise before each
     run. Inputs are random, and all-minimum, all-maximum and all-zero-point. Exit status 0 only if all outputs are the
     same and no guard byte was written. Float outputs are the same within 1e-5 of their range, because float sums depend
-    on their order; the report says so where it mattered.
+    on their order; the report says so where it mattered. With --stream-input the input is handed in by rows, in random
+    pushes, among runs broken off and calls that must be refused; and once as a whole.
 
     \b
     Examples:
       tvm-pex verify model.tflite
       tvm-pex verify model.tflite --inputs 100 --seed 7 --sanitize
       tvm-pex verify --pool sram=64k --pool psram=8m model.tflite
+      tvm-pex verify --stream-input --sanitize model.tflite
       tvm-pex verify --json model.tflite | jq .exact
     """
     with progress() as step:

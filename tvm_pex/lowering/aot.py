@@ -60,14 +60,24 @@ class CPort:
 
 
 @dataclass(frozen=True)
+class RowInput:
+    """An input that comes by ``rows`` of ``row_bytes``; ``name`` is its port's."""
+
+    name: str
+    rows: int
+    row_bytes: int
+
+
+@dataclass(frozen=True)
 class CBuild:
     """C text of a whole model.
 
     ``files`` maps a path inside the archive (below ``codegen/host/src``, ``codegen/host/include`` or
     ``runtime/include``) to its text. ``workspace_bytes`` is how far up the code uses the arena; a planner may have left
     room in it for model input and output. ``constant_bytes`` is what the code keeps in read-only data. ``inputs`` and
-    ``outputs`` are in the order of the C structs, and so are the names in ``pools``: none when the whole model needs no
-    workspace and the entry point has no third parameter.
+    ``outputs`` are in the order of the C structs, and so are the names in ``pools``, each with the bytes in use: none
+    when the whole model needs no workspace and the entry point has no third parameter. ``row_input`` can come by rows,
+    through ``tvmgen_default_stream.h``; it is no less one of the ``inputs``.
     """
 
     files: Mapping[str, str]
@@ -75,7 +85,8 @@ class CBuild:
     constant_bytes: int
     inputs: tuple[CPort, ...]
     outputs: tuple[CPort, ...]
-    pools: tuple[str, ...]
+    pools: Mapping[str, int]
+    row_input: RowInput | None = None
 
     def write(self, folder: Path) -> None:
         """Write all files below ``folder``, which is made when missing."""
@@ -125,11 +136,9 @@ def build_c(
     meta = built.executor_codegen_metadata
     inputs, outputs = _ports(mod["main"], meta)
     sizes = {str(pool.pool_info.pool_name): int(pool.allocated_size) for _, pool in meta.pool_inputs.items()}
-    members = tuple(pools) if sizes else ()
+    members = {pool: sizes.get(pool, 0) for pool in pools} if sizes else {}
     files = {f"{SOURCES}/{module}_lib{index}.c": _clean(text) for index, text in enumerate(sources)}
-    files[f"{HEADERS}/tvmgen_{module}.h"] = interface_header(
-        module, {pool: sizes.get(pool, 0) for pool in members}, inputs, outputs
-    )
+    files[f"{HEADERS}/tvmgen_{module}.h"] = interface_header(module, members, inputs, outputs)
     for path in sorted(_RUNTIME.rglob("*.h")):
         files[f"{RUNTIME_HEADERS}/{path.relative_to(_RUNTIME).as_posix()}"] = path.read_text()
     return CBuild(files, sum(sizes.values()), _constant_bytes(sources), inputs, outputs, members)

@@ -75,6 +75,10 @@ def show_verification(name: str, result: Verification) -> None:
         ("channels whose shift C leaves undefined in stock TVM", f"{result.undefined_shift_channels:,}"),
     ):
         table.add_row(label, value)
+    if result.pushes:
+        counts = result.pushes
+        told = f"{counts.pushes:,}; {counts.restarts:,} restarts, {counts.refused:,} calls refused as they must be"
+        table.add_row("pushes of rows", told)
     out.print(table)
     _show_pools(out, [dataclasses.asdict(pool) for pool in result.pools])
     for fault in result.guard_faults[:10]:
