@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import functools
+import math
 import time
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
@@ -25,8 +26,9 @@ from tvm_pex.relay_pass import Partition, partition, read_module, split_regions
 from tvm_pex.scheduling.cost import schedule_instructions, schedule_macs
 from tvm_pex.scheduling.front import Point, together
 from tvm_pex.scheduling.layers import layer_bytes, lower_bound
-from tvm_pex.scheduling.schedule import check_once
+from tvm_pex.scheduling.schedule import Segment, check_once
 from tvm_pex.scheduling.search import OverBudget, Progress, find_front
+from tvm_pex.scheduling.steps import steps_of
 
 _ATTEMPTS = 4  # at schedules that leave enough to what runs beside them
 
@@ -156,7 +158,8 @@ def _with_rows(model: Model, cut: Partition, build: CBuild, memory: ModelPlan) -
     port = model.inputs[cut.streamed.position]
     (first, *_), arrives = memory.spans, cut.regions[0][1].segments[0]
     if first.operators != arrives.operators:
-        raise NotStreamable(f"input {port.name} cannot come by rows: {' '.join(first.operators)} runs before it is read")
+        before = " ".join(first.operators)
+        raise NotStreamable(f"input {port.name} cannot come by rows: TVM runs {before} before it is read")
     whole = CPort(port.name, port.name, port.shape, port.dtype)
     return with_interface(build, cut.streamed.position, whole, cut.streamed.rows)
 
@@ -184,6 +187,7 @@ def _report(model: Model, cut: Partition, memory: ModelPlan, seconds: float) -> 
         "macs": cut.reading.graph.macs(),
         "executed_macs": sum(schedule_macs(graph, schedule) for graph, schedule in cut.regions),
         "instructions": sum(schedule_instructions(graph, schedule) for graph, schedule in cut.regions),
+        **(_streaming(model, cut) if cut.streamed else {}),
         "segments": [
             {"operators": list(s.operators), "axes": list(s.axes), "strips": s.strips, "peak_bytes": _top(memory, s)}
             for s in memory.spans
@@ -194,6 +198,42 @@ def _report(model: Model, cut: Partition, memory: ModelPlan, seconds: float) -> 
         "undefined_shift_channels": cut.reading.undefined_shift_channels,
         "planning_seconds": round(seconds, 3),
     }
+
+
+def _streaming(model: Model, cut: Partition) -> dict[str, Any]:
+    """How the streamed input comes, what of it is held, and the instructions between two rows."""
+    assert cut.streamed is not None
+    (graph, schedule), *others = cut.regions
+    steps = steps_of(graph, schedule, sum(schedule_instructions(*region) for region in others))
+    row_bytes = math.prod(cut.streamed.row) * graph.tensors[graph.streamed[0]].item_bytes
+    assert graph.arrival is not None
+    held = graph.tensors[graph.arrival.output]
+    first = schedule.segments[0]
+    ring = next((ring for ring in first.rings if ring.tensor == held.name), None)
+    return {
+        "worst_step_instructions": steps.worst,
+        "mean_step_instructions": steps.mean,
+        "last_step_instructions": steps.last,
+        "stream": {
+            "input": model.inputs[cut.streamed.position].name,
+            "rows": cut.streamed.rows,
+            "row_bytes": row_bytes,
+            "held_bytes": ring.pixels * ring.channels * held.item_bytes if ring else held.bytes,
+            "whole": ring is None,
+            "needed_whole_by": [] if ring else _readers_after(cut, first),
+            "step_instructions": list(steps.instructions),
+        },
+    }
+
+
+def _readers_after(cut: Partition, first: Segment) -> list[str]:
+    """Who reads what the streamed input becomes once the segment that takes it has run."""
+    graph = cut.reading.graph
+    assert graph.arrival is not None
+    readers = [
+        op.name for op in graph.operators if graph.arrival.output in op.inputs and op.name not in first.operators
+    ]
+    return readers + (["TVM or the caller"] if graph.arrival.output in graph.outputs else [])
 
 
 def _buffer(buffer: Buffer, used: PoolPlan, memory: ModelPlan) -> dict[str, Any]:

@@ -109,8 +109,8 @@ class _Region:
                 dtype = sum_dtype(self.operators[stage.operator], self.graph)
                 self.flat[name] = _flat(buffer_name(name), dtype, count)
                 own.append(self.flat[name])
-        arrives = bool(self.rows) and self.rows.stage in segment.stages
-        body = _Nest(self, segment, self.rows if arrives else None).build()
+        rows = self.rows if self.rows and self.rows.stage in segment.stages else None
+        body = _Nest(self, segment, rows).build()
         for buffer in reversed(own):
             body = _allocate(buffer, body)
         return body

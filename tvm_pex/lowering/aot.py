@@ -181,9 +181,7 @@ def _ports(main: Any, meta: Any) -> tuple[tuple[CPort, ...], tuple[CPort, ...]]:
     return inputs, outputs
 
 
-def interface_header(
-    module: str, pools: Mapping[str, int], inputs: Sequence[CPort], outputs: Sequence[CPort]
-) -> str:
+def interface_header(module: str, pools: Mapping[str, int], inputs: Sequence[CPort], outputs: Sequence[CPort]) -> str:
     """TVM's header with a member for each of ``pools``, name to bytes: also for those that this code leaves empty."""
 
     def sizes(ports: Sequence[CPort]) -> dict[str, Any]:

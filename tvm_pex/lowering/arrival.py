@@ -15,6 +15,7 @@ from tvm import tir
 
 from tvm_pex.graph import Graph
 from tvm_pex.scheduling.schedule import Segment, Stage
+from tvm_pex.scheduling.steps import arrival_stage
 
 MORE_ROWS = 1
 
@@ -39,8 +40,7 @@ class Rows:
 
 def rows_of(graph: Graph, segment: Segment, number: Any) -> Rows:
     """The rows of the streamed input of ``graph``, whose first segment is ``segment``."""
-    assert graph.arrival is not None
-    stage = next(stage for stage in segment.stages if stage.operator == graph.arrival.name)
+    stage = arrival_stage(graph, segment)
     assert "rows" in segment.axes and not segment.repeats
     return Rows(stage, tir.ir_builder.create().buffer_ptr(number))
 

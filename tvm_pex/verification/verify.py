@@ -54,7 +54,7 @@ class Verification:
     ``arena_bytes`` are those of all ``pools`` together, each of which had exactly its ``peak_bytes``.
     ``guard_intact``: nothing outside the pools and the ports' own buffers was written; ``guard_faults`` says where.
     ``undefined_shift_channels``: channels whose requantise stock TVM writes with a shift that C does not define. The
-    reference runs with a definition of these: their mathematical result. ``pushes``: how a streamed input was handed in.
+    reference runs with a definition of these: their mathematical result. ``pushes``: how a streamed input came.
     """
 
     exact: bool

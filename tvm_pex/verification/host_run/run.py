@@ -1,7 +1,7 @@
 """Compile a CBuild with the host's gcc and run it on many inputs in one process; ``harness.c`` does the running.
 
-Each memory pool has exactly the bytes asked for, between guard zones, and is filled with noise before each run. A network
-whose input can come by rows gets it whole in the first run, in random pushes in the others: see ``pushes.c``.
+Each memory pool has exactly the bytes asked for, between guard zones, and is filled with noise before each run. A
+network whose input can come by rows gets it whole in the first run, in random pushes in the others: see ``pushes.c``.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ class HostProgram:
 
 @dataclass(frozen=True)
 class Pushes:
-    """How rows were handed in, in all runs: calls of push, runs broken off by another begin, calls that were refused."""
+    """How rows were handed in, over all runs: calls of push, runs broken off by a begin, calls that were refused."""
 
     pushes: int
     restarts: int
