@@ -16,8 +16,8 @@ from tvm_pex.frontend.quantized_io import leave_quantisation
 from tvm_pex.frontend.streaming import NotStreamable
 from tvm_pex.frontend.tflite_model import Model
 from tvm_pex.graph import Graph
-from tvm_pex.lowering.aot import MODULE, CBuild, CPort, build_c
-from tvm_pex.lowering.stream import STEP_MODULE, with_interface
+from tvm_pex.lowering.aot import MODULE, STEP_MODULE, CBuild, CPort, build_c
+from tvm_pex.lowering.stream import with_interface
 from tvm_pex.lowering.usmp import ALGORITHM, ModelMemory, ModelPlan, Span
 from tvm_pex.memory_planner import Buffer
 from tvm_pex.options import PlanOptions

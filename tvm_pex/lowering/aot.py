@@ -23,6 +23,7 @@ STOCK_PLANNERS = ("greedy_by_size", "greedy_by_conflicts", "hill_climb")
 ARENA_ALIGNMENT = 16
 POOL = ARENA.name
 MODULE = "default"
+STEP_MODULE = f"{MODULE}_row"  # of what is run once for each row of a streamed input
 SOURCES = "codegen/host/src"
 HEADERS = "codegen/host/include"
 RUNTIME_HEADERS = "runtime/include"
@@ -88,6 +89,13 @@ class CBuild:
     pools: Mapping[str, int]
     row_input: RowInput | None = None
 
+    @property
+    def inputs_as_they_come(self) -> tuple[CPort, ...]:
+        """The inputs, last the one that comes by rows."""
+        return tuple(
+            sorted(self.inputs, key=lambda port: self.row_input is not None and port.name == self.row_input.name)
+        )
+
     def write(self, folder: Path) -> None:
         """Write all files below ``folder``, which is made when missing."""
         for path, text in self.files.items():
@@ -142,6 +150,13 @@ def build_c(
     for path in sorted(_RUNTIME.rglob("*.h")):
         files[f"{RUNTIME_HEADERS}/{path.relative_to(_RUNTIME).as_posix()}"] = path.read_text()
     return CBuild(files, sum(sizes.values()), _constant_bytes(sources), inputs, outputs, members)
+
+
+def own_name(symbol: str) -> str:
+    """The name of a generated function without the module's."""
+    for module in (STEP_MODULE, MODULE):
+        symbol = symbol.removeprefix(f"tvmgen_{module}_")
+    return symbol
 
 
 def _with_c_names(mod: Any) -> Any:

@@ -19,7 +19,7 @@ import numpy as np
 
 from tvm_pex._tvm import tvm
 from tvm_pex.graph import Graph, graph_from_json
-from tvm_pex.lowering.aot import STOCK_PLANNERS
+from tvm_pex.lowering.aot import STOCK_PLANNERS, own_name
 from tvm_pex.memory_planner import Buffer, Problem, plan_memory
 from tvm_pex.pools import ARENA, MemoryPool, Place, PoolPlan, plan_pools
 from tvm_pex.scheduling.accesses import schedule_accesses
@@ -296,7 +296,7 @@ class _Walk:
             since = self.scratch[name].buffer.first if name in self.scratch else self.now
             self.scratch[name] = Track(Buffer(name, size, since, self.now, _SCRATCH_ALIGNMENT))
         name = str(call.function.attrs["global_symbol"]) if "global_symbol" in call.function.attrs else "stock"
-        self.spans.append(Span((name.removeprefix("tvmgen_default_"),), (), self.now, self.now))
+        self.spans.append(Span((own_name(name),), (), self.now, self.now))
         self.now += 1
 
 

@@ -14,7 +14,7 @@ from collections import Counter
 from collections.abc import Collection, Mapping
 from pathlib import Path
 
-from tvm_pex.lowering.aot import SOURCES, CBuild
+from tvm_pex.lowering.aot import SOURCES, CBuild, own_name
 from tvm_pex.lowering.kernels import loop_name
 from tvm_pex.microtvm.elf import Source, SourceMap
 from tvm_pex.microtvm.emulation import Firmware, emulate
@@ -24,7 +24,7 @@ from tvm_pex.port_files import Array
 _PLUGIN = Path(__file__).parent / "bare_metal" / "instruction_counts.c"
 _CALLER = "run_network"  # main.c
 _OWN_FILES = ("main.c", "startup.c", "systick.c", "semihosting.h", "stack.h")
-_FUNCTION = re.compile(r"^TVM_DLL \w+ (?:tvmgen_default_)?(\w+)\(.*\{$")
+_FUNCTION = re.compile(r"^TVM_DLL \w+ (\w+)\(.*\{$")
 _LOOP = re.compile(r"^ *for \(int32_t (\w+) = 0;")
 LOOPS = "(loops)"
 CALLS = "(calls)"
@@ -66,7 +66,7 @@ def line_owners(text: str, operators: Collection[str]) -> dict[int, str]:
     for number, line in enumerate(text.splitlines(), 1):
         head = _FUNCTION.match(line)
         if head:
-            function, operator, depth = head[1], None, 0
+            function, operator, depth = own_name(head[1]), None, 0
         loop = _LOOP.match(line)
         if operator is None and loop:
             operator = next((name for prefix, name in prefixes.items() if loop[1].startswith(prefix)), None)

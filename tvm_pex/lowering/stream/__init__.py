@@ -8,9 +8,6 @@ from string import Template
 
 from tvm_pex.lowering.aot import HEADERS, MODULE, SOURCES, CBuild, CPort, RowInput, interface_header
 
-STEP_MODULE = f"{MODULE}_row"
-"""The name under which TVM builds the step."""
-
 _HERE = Path(__file__).parent
 _HEADER, _SOURCE = f"tvmgen_{MODULE}_stream.h", f"{MODULE}_stream.c"
 
