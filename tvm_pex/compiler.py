@@ -220,7 +220,7 @@ def _streaming(model: Model, cut: Partition) -> dict[str, Any]:
             "row_bytes": row_bytes,
             "held_bytes": ring.pixels * ring.channels * held.item_bytes if ring else held.bytes,
             "whole": ring is None,
-            "needed_whole_by": [] if ring else _readers_after(cut, first),
+            "read_later_by": [] if ring else _readers_after(cut, first),
             "step_instructions": list(steps.instructions),
         },
     }

@@ -10,7 +10,7 @@ After::
 
 Rules:
 
-1. The input is the largest that has more than one row, as its first reader sees it.
+1. The input is the largest that has more than one row, in its own shape or as what reads it sees it.
 2. ``copy`` is the *arrival*: it reads each pixel of a row when the row is there, and what it makes is a tensor like any
    other, held in a ring, or whole where something needs all of it.
 3. An input that nothing but a quantise or a requantise reads needs no copy: that operator takes the rows, so that a
@@ -82,7 +82,7 @@ def _rows(expr: Any) -> int:
 
 
 def _read_as(main: Any, parameter: Any) -> tuple[Any, list[Any]]:
-    """The parameter, or the view of it that alone is read, and the calls that read that."""
+    """The parameter, or the last view of it that alone is read and has rows, and the calls that read that."""
     readers: dict[Any, list[Any]] = {}
 
     def visit(expr: Any) -> None:
@@ -90,10 +90,11 @@ def _read_as(main: Any, parameter: Any) -> tuple[Any, list[Any]]:
             readers.setdefault(operand, []).append(expr)
 
     relay.analysis.post_order_visit(main, visit)
-    expr = parameter
+    expr = found = parameter
     while len(readers.get(expr, ())) == 1 and is_view(readers[expr][0]):
         (expr,) = readers[expr]
-    return expr, readers.get(expr, [])
+        found = expr if _rows(expr) > 1 else found
+    return found, readers.get(found, [])
 
 
 def _operands(expr: Any) -> list[Any]:

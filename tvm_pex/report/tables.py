@@ -123,7 +123,7 @@ def _add_stream(table: Table, report: dict[str, Any]) -> None:
     stream = report["stream"]
     table.add_section()
     table.add_row(f"a row of {stream['input']}, outside the arena; {stream['rows']:,} come", f"{stream['row_bytes']:,}")
-    whole = f", whole: {' '.join(stream['needed_whole_by'])} needs it later" if stream["whole"] else ""
+    whole = f", whole: read later by {' '.join(stream['read_later_by'])}" if stream["whole"] else ""
     table.add_row(f"held of it{whole}", f"{stream['held_bytes']:,}")
     for label, key in (
         ("instructions between two rows, at most", "worst_step_instructions"),
