@@ -27,7 +27,8 @@ FLAGS = (
     "-fdata-sections",
 )
 _HERE = Path(__file__).parent
-_OWN_SOURCES = ("startup.c", "systick.c", "main.c")
+_OWN_SOURCES = ("startup.c", "systick.c")
+MAIN = _HERE / "main.c"
 _VECTOR_BYTES = 0x40
 _OVERFLOW = re.compile(r"region `(\w+)' overflowed by (\d+) bytes?")
 
@@ -120,9 +121,15 @@ def compile_network(network: Network, board: Board, folder: Path, *, optimize: s
 
 
 def link(
-    objects: Objects, name: str, *, stack_bytes: int, count_instructions: bool, board: Board | None = None
+    objects: Objects,
+    name: str,
+    *,
+    stack_bytes: int,
+    count_instructions: bool,
+    board: Board | None = None,
+    program: Path = MAIN,
 ) -> Path:
-    """The firmware as an ELF file ``name``; ``board`` is the same board with less memory.
+    """The firmware as an ELF file ``name``; ``board`` is the same board with less memory, ``program`` has its main().
 
     Raises TooSmallError where RAM or flash do not suffice, and FirmwareError.
     """
@@ -132,7 +139,7 @@ def link(
     command = [
         CROSS_COMPILER, *objects.flags, f"-DCOUNT_INSTRUCTIONS={int(count_instructions)}",
         "-fno-tree-loop-distribute-patterns", "-Wall", "-Wextra",
-        *(str(_HERE / source) for source in _OWN_SOURCES), *objects.files,
+        *(str(_HERE / source) for source in _OWN_SOURCES), str(program), *objects.files,
         "-nostartfiles", "-nostdlib", "-Wl,--gc-sections", "-Wl,-Tfirmware.ld", "-lm", "-lc", "-lgcc", "-o", name,
     ]  # fmt: skip
     done = _gcc(command, folder)
