@@ -116,7 +116,7 @@ def memory_front(model: Model, options: PlanOptions, progress: Progress | None =
     find = functools.partial(
         find_front, axes=options.axes, kept=kept, max_overhead=options.max_overhead, progress=progress
     )
-    return together([find(graph) for graph in regions])
+    return together([find(graph, max_step=options.max_step if graph.streamed else None) for graph in regions])
 
 
 def _compiled(

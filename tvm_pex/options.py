@@ -17,7 +17,8 @@ class PlanOptions:
     in bytes, within which the fastest schedule is taken, instead of the one of least memory; up to ``max_overhead``
     times the model's multiply-accumulates may be run. ``pools``, instead of ``ram``, are memories that buffers are
     spread over, and the schedule is the fastest with what their accesses cost. With ``stream_input`` the caller hands
-    in the largest input row by row, and it is never whole in memory unless something needs all of it.
+    in the largest input row by row, and it is never whole in memory unless something needs all of it; no more than
+    ``max_step`` instructions lie between two rows.
     """
 
     axes: tuple[str, ...] = ALL_AXES
@@ -27,3 +28,4 @@ class PlanOptions:
     max_overhead: float = 1.0
     pools: tuple[MemoryPool, ...] = ()
     stream_input: bool = False
+    max_step: int | None = None

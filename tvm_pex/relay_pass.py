@@ -17,8 +17,9 @@ its last parameter the row's number, int32; it fails, on purpose, until it has t
 
 from __future__ import annotations
 
+import functools
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -67,7 +68,7 @@ class PexPartition:
     ``ram`` each region gets its fastest schedule of at most that many bytes; search.OverBudget is raised if none fits.
     With ``max_overhead`` each region may run up to that many times its multiply-accumulates. With ``stream_input`` the
     result is for TVM's ahead-of-time executor alone, where rings outlive a call; streaming.NotStreamable is raised if
-    no input can come by rows.
+    no input can come by rows, and spreading.StepTooLong if more than ``max_step`` instructions lie between two.
     """
 
     def __init__(
@@ -78,9 +79,15 @@ class PexPartition:
         ram: int | None = None,
         max_overhead: float = 1.0,
         stream_input: bool = False,
+        max_step: int | None = None,
     ) -> None:
         self.options = PlanOptions(
-            tuple(axes), overwrite_input, ram=ram, max_overhead=max_overhead, stream_input=stream_input
+            tuple(axes),
+            overwrite_input,
+            ram=ram,
+            max_overhead=max_overhead,
+            stream_input=stream_input,
+            max_step=max_step,
         )
         self.progress = progress
         self.refused: tuple[Refusal, ...] = ()
@@ -108,10 +115,17 @@ def partition(mod: Any, options: PlanOptions = PlanOptions(), progress: Progress
 
 
 def _schedule_of(graph: Graph, options: PlanOptions, kept: frozenset[str], progress: Progress | None) -> Schedule:
-    axes, most = options.axes, options.max_overhead
+    find: Callable[..., Schedule] = functools.partial(find_schedule, budget=options.ram)
     if options.pools:
-        return find_pooled_schedule(graph, options.pools, axes=axes, kept=kept, max_overhead=most, progress=progress)
-    return find_schedule(graph, axes=axes, kept=kept, budget=options.ram, max_overhead=most, progress=progress)
+        find = functools.partial(find_pooled_schedule, pools=options.pools)
+    return find(
+        graph,
+        axes=options.axes,
+        kept=kept,
+        max_overhead=options.max_overhead,
+        max_step=options.max_step if graph.streamed else None,
+        progress=progress,
+    )
 
 
 def read_module(mod: Any, overwrite_input: bool, streams: bool = False) -> tuple[Any, Reading, frozenset[str]]:

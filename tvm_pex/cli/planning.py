@@ -104,13 +104,18 @@ def planning(command: Callable[..., None]) -> Callable[..., None]:
         max_overhead: float,
         pools: tuple[MemoryPool, ...],
         stream_input: bool,
+        max_step: int | None,
         **own: Any,
     ) -> None:
         if pools and ram is not None:
             raise BadInput("--ram and --pool exclude each other: the size of each pool is its budget")
         if stream_input and "rows" not in AXES[axes]:
             raise BadInput(f"--stream-input needs rows among --axes, which are {axes}")
-        options = PlanOptions(AXES[axes], overwrite_input, quantized_io, ram, max_overhead, pools, stream_input)
+        if max_step is not None and not stream_input:
+            raise BadInput("--max-step is about the time between two rows: it needs --stream-input")
+        options = PlanOptions(
+            AXES[axes], overwrite_input, quantized_io, ram, max_overhead, pools, stream_input, max_step
+        )
         command(Request(model, options, as_json), **own)
 
     for decorate in (
@@ -129,6 +134,12 @@ def planning(command: Callable[..., None]) -> Callable[..., None]:
             "--stream-input",
             is_flag=True,
             help="Take the largest input row by row, as the caller gets it; it is never whole in memory.",
+        ),
+        click.option(
+            "--max-step",
+            type=click.IntRange(min=1),
+            metavar="INSTRUCTIONS",
+            help="Run no more than this between two rows of --stream-input, even if it takes more memory.",
         ),
         click.option(
             "--quantized-io",
@@ -186,6 +197,7 @@ def compile_request(request: Request, step: Step) -> tuple[Model, CompiledModel]
     from tvm_pex.frontend.tflite_model import ModelError, load_model
     from tvm_pex.lowering.aot import AotError
     from tvm_pex.scheduling.search import OverBudget
+    from tvm_pex.scheduling.spreading import StepTooLong
 
     _tvm.silence()
     path = request.path
@@ -199,6 +211,9 @@ def compile_request(request: Request, step: Step) -> tuple[Model, CompiledModel]
         raise BadInput(str(error)) from None
     except (AotError, NotStreamable) as error:
         raise BadInput(f"{path}: {error}") from None
+    except StepTooLong as error:
+        shortest = f"taking a row alone takes {error.instructions} instructions, more than {error.limit}"
+        raise NothingFits(f"{path}: {shortest}") from None
     except OverBudget as error:
         raise NothingFits(f"{path}: {_shortage(request.options, error)}") from None
 

@@ -31,6 +31,7 @@ from tvm_pex.scheduling.lifetimes import accumulators, memory_problem, segment_p
 from tvm_pex.scheduling.orders import operator_orders
 from tvm_pex.scheduling.schedule import Schedule, Segment
 from tvm_pex.scheduling.segments import Unschedulable, make_segment, outside_tensors, sliced_channels
+from tvm_pex.scheduling.spreading import StepTooLong, bounded_segment
 
 ALL_AXES = ("rows", "pixels", "channels")
 
@@ -83,15 +84,18 @@ def find_schedule(
     kept: frozenset[str] = frozenset(),
     budget: int | None = None,
     max_overhead: float = 1.0,
+    max_step: int | None = None,
     progress: Progress | None = None,
 ) -> Schedule:
     """The schedule of least peak over ``axes``: channels, rows, or rows and pixels. Deterministic.
 
     With a ``budget`` in bytes, the one of fewest instructions whose peak is not above it; raises OverBudget if there is
     none. ``kept`` are inputs that may not be overwritten before the last of them has been read. Up to ``max_overhead``
-    times the graph's multiply-accumulates may be run. ``progress`` is called with (operators done, operators in all).
+    times the graph's multiply-accumulates may be run. With a streamed input no more than ``max_step`` instructions run
+    between two rows; raises StepTooLong where taking a row alone takes more. ``progress`` is called with (operators
+    done, operators in all).
     """
-    orders = _all_paths(graph, axes, kept, max_overhead, progress)
+    orders = _all_paths(graph, axes, kept, max_overhead, max_step, progress)
     low = [choice for paths in orders for choice in paths.at_least()]
     least = min(low, key=lambda choice: (choice.arena_bytes, choice.instructions))
     if budget is None:
@@ -110,11 +114,12 @@ def find_front(
     axes: Sequence[str] = ALL_AXES,
     kept: frozenset[str] = frozenset(),
     max_overhead: float = 1.0,
+    max_step: int | None = None,
     progress: Progress | None = None,
 ) -> tuple[Choice, ...]:
     """What falling budgets give, from the fastest schedule down to the least peak; arguments as for find_schedule."""
     found: list[Choice] = []
-    for paths in _all_paths(graph, axes, kept, max_overhead, progress):
+    for paths in _all_paths(graph, axes, kept, max_overhead, max_step, progress):
         found += [*paths.at_least(), *paths.falling()]
     chosen: list[Choice] = []
     for choice in sorted(found, key=lambda choice: (choice.arena_bytes, choice.instructions)):
@@ -132,7 +137,12 @@ def _highest(graph: Graph, schedule: Schedule, kept: frozenset[str]) -> Segment:
 
 
 def _all_paths(
-    graph: Graph, axes: Sequence[str], kept: frozenset[str], max_overhead: float, progress: Progress | None
+    graph: Graph,
+    axes: Sequence[str],
+    kept: frozenset[str],
+    max_overhead: float,
+    max_step: int | None,
+    progress: Progress | None,
 ) -> list[_Paths]:
     """The paths of each order of the operators."""
     allowed = int((max_overhead - 1) * graph.macs())
@@ -141,7 +151,7 @@ def _all_paths(
     for number, order in enumerate(orders):
         ordered, found = dataclasses.replace(graph, operators=order), list[Candidate]()
         for start in range(count):
-            found += _candidates(ordered, start, axes, kept, allowed)
+            found += _candidates(ordered, start, axes, kept, allowed, max_step)
             if progress:
                 progress(number * count + start + 1, len(orders) * count)
         made.append(_Paths(ordered, found, kept, allowed))
@@ -149,14 +159,21 @@ def _all_paths(
 
 
 def _candidates(
-    graph: Graph, start: int, axes: Sequence[str], kept: frozenset[str], allowed: int
+    graph: Graph, start: int, axes: Sequence[str], kept: frozenset[str], allowed: int, max_step: int | None
 ) -> Iterator[Candidate]:
     """Every segment that begins at ``start`` and runs at most ``allowed`` multiply-accumulates again."""
     alone = [operator_instructions(graph, op) for op in graph.operators[start:]]
     for stop in range(start + 1, len(graph.operators) + 1):
         operators = graph.operators[start:stop]
         try:
-            segments = _segments(graph, operators, axes, allowed)
+            if operators[0] == graph.arrival:
+                segments = _segments_of_rows(graph, operators, axes, max_step)
+            else:
+                segments = _segments(graph, operators, axes, allowed)
+        except StepTooLong:
+            if len(operators) == 1:
+                raise
+            return
         except Unschedulable:
             return
         once = graph.macs_of(operators)
@@ -170,14 +187,11 @@ def _candidates(
 def _segments(graph: Graph, operators: Sequence[Operator], axes: Sequence[str], allowed: int) -> list[Segment]:
     """The ways to run ``operators`` together: axes, slices of channels, strips. Raises Unschedulable if there is none.
 
-    What does not go together for its axes does not with more operators either. Rows that the caller hands in come
-    once: what takes them runs along rows, and its nest only once.
+    What does not go together for its axes does not with more operators either.
     """
     spatial = [axis for axis in axes if axis != "channels"]
     if len(operators) == 1:  # the same loops whatever its axes, and the finest clock tells most about what is dead
         return [make_segment(graph, operators, spatial)]
-    if operators[0] == graph.arrival:
-        return [make_segment(graph, operators, spatial[: count + 1]) for count in range(len(spatial))]
     channels = sliced_channels(graph, operators) if "channels" in axes else None
     tiles = [tile for tile in range(1, channels or 1) if (channels or 1) % tile == 0]
     make = functools.partial(make_segment, graph, operators)
@@ -189,6 +203,28 @@ def _segments(graph: Graph, operators: Sequence[Operator], axes: Sequence[str], 
         if choice and (allowed or _side_by_side(operators)):
             segments += _in_strips(make, choice, allowed)
     return segments
+
+
+def _segments_of_rows(
+    graph: Graph, operators: Sequence[Operator], axes: Sequence[str], max_step: int | None
+) -> list[Segment]:
+    """The ways to run ``operators`` with rows that the caller hands in: along rows, and the nest runs only once.
+
+    Raises Unschedulable, which is StepTooLong where more than ``max_step`` instructions lie between two rows.
+    """
+    spatial = [axis for axis in axes if axis != "channels"]
+    choices = [spatial[: count + 1] for count in range(len(spatial))]
+    if max_step is None:
+        return [make_segment(graph, operators, choice) for choice in choices]
+    found, shortest = list[Segment](), list[StepTooLong]()
+    for choice in choices:
+        try:
+            found.append(bounded_segment(graph, operators, choice, max_step))
+        except StepTooLong as error:
+            shortest.append(error)
+    if not found:
+        raise min(shortest, key=lambda error: error.instructions)
+    return found
 
 
 def _side_by_side(operators: Sequence[Operator]) -> bool:

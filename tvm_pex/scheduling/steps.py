@@ -8,6 +8,7 @@ over the moments.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from tvm_pex.graph import Graph
@@ -23,7 +24,7 @@ class Steps:
 
     @property
     def worst(self) -> int:
-        return max(self.instructions[:-1])
+        return round(worst_of(self.instructions))
 
     @property
     def mean(self) -> int:
@@ -32,6 +33,11 @@ class Steps:
     @property
     def last(self) -> int:
         return self.instructions[-1]
+
+
+def worst_of(steps: Sequence[float]) -> float:
+    """The most between two rows."""
+    return max(steps[:-1])
 
 
 def arrival_stage(graph: Graph, segment: Segment) -> Stage:
