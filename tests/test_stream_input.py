@@ -230,6 +230,8 @@ def test_the_largest_input_comes_by_rows_and_the_other_lies_in_the_arena() -> No
     assert compiled.report["stream"]["input"] == "a"
     assert set(compiled.input_places) == {"b"}
     assert verify(model, compiled, inputs=8, sanitize=True).passed
+    overwritten = compile_model(model, PlanOptions(overwrite_input=True, stream_input=True))
+    assert verify(model, overwritten, inputs=8).passed  # b is written anew where a run is broken off
 
 
 def test_an_input_that_begins_before_the_rows_come() -> None:
@@ -240,6 +242,20 @@ def test_an_input_that_begins_before_the_rows_come() -> None:
     model = model_of(add(left, relay.clip(right, -100, 100)))
     compiled = compile_model(model, PlanOptions(("rows",), stream_input=True))
     assert verify(model, compiled, inputs=8).passed
+
+
+def test_shorter_steps_cost_memory_and_are_exact() -> None:
+    layer = image(rows=24)
+    for number, strides in enumerate([(1, 1), (2, 1), (1, 1), (2, 1), (1, 1), (2, 1)]):
+        weights = random(3, 3, CHANNELS if number == 0 else 4, 4, seed=number)
+        layer = convolution(layer, weights, strides=strides, padding=(1, 1, 1, 1), seed=number)
+    model = model_of(average(layer, pool_size=(3, WIDTH), strides=(3, WIDTH)))
+    free = compile_model(model, STREAM)
+    limit = free.report["worst_step_instructions"] * 3 // 4
+    bounded = compile_model(model, PlanOptions(stream_input=True, max_step=limit))
+    assert bounded.report["worst_step_instructions"] <= limit
+    assert bounded.arena_bytes >= free.arena_bytes
+    assert verify(model, bounded, inputs=6).passed
 
 
 # What cannot come by rows.
@@ -323,8 +339,13 @@ def test_the_commands() -> None:
     assert report["worst_step_instructions"] == max(report["stream"]["step_instructions"][:-1])
     verified = json.loads(tvm_pex("verify", "--json", "--inputs", "6", "--stream-input", OWN).stdout)
     assert verified["exact"] and verified["pushes"]["pushes"] > 28 and verified["arena_bytes"] == report["arena_bytes"]
-    wrong = tvm_pex("plan", "--stream-input", "--axes", "channels", OWN)
-    assert (wrong.returncode, wrong.stderr.count("\n")) == (2, 1)
+    for status, *options in (
+        (2, "--stream-input", "--axes", "channels"),
+        (2, "--max-step", "1000"),
+        (3, "--stream-input", "--max-step", "10"),
+    ):
+        wrong = tvm_pex("plan", *options, OWN)
+        assert (wrong.returncode, wrong.stderr.count("\n")) == (status, 1), wrong.stderr
 
 
 @pytest.mark.parametrize(

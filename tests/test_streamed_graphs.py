@@ -19,8 +19,9 @@ from tvm_pex.scheduling.lifetimes import memory_problem
 from tvm_pex.scheduling.orders import operator_orders
 from tvm_pex.scheduling.schedule import Schedule, check_once
 from tvm_pex.scheduling.search import find_schedule
-from tvm_pex.scheduling.segments import make_segment
-from tvm_pex.scheduling.steps import Steps, segment_steps, steps_of
+from tvm_pex.scheduling.segments import Unschedulable, make_segment
+from tvm_pex.scheduling.spreading import StepTooLong, bounded_segment
+from tvm_pex.scheduling.steps import Steps, segment_steps, steps_of, worst_of
 
 GRAPHS = 300
 
@@ -168,6 +169,55 @@ def test_steps_of_a_strided_chain() -> None:
     assert between[0] < between[1] == between[2] < between[3] == between[5] == steps.worst
     assert steps.mean == sum(between) // 11
     assert steps.last > steps.worst  # conv0's last row and conv1's, which wait for the padding
+
+
+def halves() -> tuple[Graph, list[int]]:
+    """Four 3x3 convolutions of stride 2 over 64 rows: and the instructions of a row of each, the arrival's first."""
+    maker = GraphMaker()
+    at = maker.source("x", (64, 4, 3))
+    for _ in range(4):
+        at = maker.same(at, 4, stride=(2, 1))
+    graph = streamed(maker.graph())
+    assert graph is not None
+    heights = [graph.tensors[op.output].shape[0] for op in graph.operators]
+    return graph, [operator_instructions(graph, op) // rows for op, rows in zip(graph.operators, heights)]
+
+
+def test_operators_behind_strides_take_turns() -> None:
+    """Without a limit all four have a row in one step; with one they take turns, of 2, 4, 8 and 16 steps each."""
+    graph, (arrival, *rows) = halves()
+    free = make_segment(graph, graph.operators, ("rows",))
+    together = max(segment_steps(graph, free)[:-1])
+    assert together > arrival + sum(rows)
+    limit = round(together - sum(rows) + max(rows))
+    spread = bounded_segment(graph, graph.operators, ("rows",), limit)
+    assert max(segment_steps(graph, spread)[:-1]) <= limit
+    assert fault_of_schedule(graph, Schedule((spread,))) is None
+    assert [s.stride for s in spread.stages] == [s.stride for s in free.stages]
+    assert sum(r.pixels for r in spread.rings) >= sum(r.pixels for r in free.rings)
+    assert bounded_segment(graph, graph.operators, ("rows",), round(together) + 1) == free
+    with pytest.raises(StepTooLong) as caught:
+        bounded_segment(graph, graph.operators, ("rows",), arrival)
+    assert arrival < caught.value.instructions <= limit
+
+
+def test_random_graphs_with_a_limit_work() -> None:
+    bounded = 0
+    for seed, graph in graphs(400):
+        try:
+            free = make_segment(graph, graph.operators, ("rows",))
+            limit = round(worst_of(segment_steps(graph, free)) * 4 / 5)
+            segment = bounded_segment(graph, graph.operators, ("rows",), limit)
+        except Unschedulable:
+            continue
+        bounded += 1
+        schedule = Schedule((segment,))
+        assert fault_of_schedule(graph, schedule) is None, f"seed {seed}: {schedule}"
+        assert worst_of(segment_steps(graph, segment)) <= limit
+        problem = memory_problem(graph, schedule, kept=NONE)
+        wrong = wrong_pairs(problem, values_of(Program(graph, schedule, True, by_steps=False), problem))
+        assert not wrong, f"seed {seed}: {schedule}: {wrong}"
+    assert bounded > 5
 
 
 def test_worst_and_mean_leave_the_last_step_out() -> None:

@@ -32,6 +32,7 @@
 #include "pushes.h"
 
 static struct pushes counts;
+static void restore_inputs(void);
 #endif
 
 #if defined(__SANITIZE_ADDRESS__)
@@ -127,7 +128,7 @@ static int32_t run_network(void** pointers, const struct block* blocks, int run)
   void* const held = NULL;
 #endif
 #if PUSHES
-  if (run) return run_in_pushes(inputs, &outputs, held, (uint32_t)run, &counts);
+  if (run) return run_in_pushes(inputs, &outputs, held, restore_inputs, (uint32_t)run, &counts);
 #endif
   (void)run;
   (void)held;
@@ -157,6 +158,23 @@ static uint8_t* inside(const char* text, size_t size, const struct block* pools,
   return pools[pool].bytes + offset;
 }
 
+static struct port ports[PORTS];
+
+#if PUSHES
+static struct port kept[PORTS_IN]; /* copies of the inputs */
+
+static void keep_input(int k) {
+  if (!kept[k].bytes && !(kept[k].bytes = malloc(ports[k].size))) fail("out of memory");
+  memcpy(kept[k].bytes, ports[k].bytes, ports[k].size);
+}
+
+static void restore_inputs(void) {
+  for (int k = 0; k < PORTS_IN; k++) memcpy(ports[k].bytes, kept[k].bytes, ports[k].size);
+}
+#else
+static void keep_input(int k) { (void)k; }
+#endif
+
 int main(int argc, char** argv) {
   if (argc < FIRST_POOL + POOLS) fail("wrong number of arguments");
   FILE* input = fopen(argv[1], "rb");
@@ -170,7 +188,6 @@ int main(int argc, char** argv) {
   if (!blocks) fail("out of memory");
   for (int k = 0; k < pool_count; k++) blocks[k] = make_pool(argv[FIRST_POOL + k], guard);
 
-  struct port ports[PORTS];
   void* pointers[PORTS];
   for (int k = 0; k < PORTS; k++) {
     char* rest;
@@ -193,6 +210,8 @@ int main(int argc, char** argv) {
       if (fread(ports[k].bytes, 1, ports[k].size, input) != ports[k].size) {
         if (k) fail("the input file ends in the middle of a run");
         goto done;
+      } else {
+        keep_input(k);
       }
     int32_t status = run_network(pointers, blocks, run);
     if (status) printf("status %d %ld\n", run, (long)status);

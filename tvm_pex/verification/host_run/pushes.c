@@ -95,7 +95,7 @@ static void begin(struct tvmgen_default_stream* stream, struct tvmgen_default_in
 }
 
 int32_t run_in_pushes(struct tvmgen_default_inputs inputs, struct tvmgen_default_outputs* outputs, void* pools,
-                      uint32_t seed, struct pushes* counts) {
+                      void (*restore)(void), uint32_t seed, struct pushes* counts) {
   struct script script = {seed * 2654435761u + 1u, counts};
   struct tvmgen_default_stream stream;
   const uint8_t* rows = inputs.TVMGEN_DEFAULT_STREAM_INPUT;
@@ -107,6 +107,7 @@ int32_t run_in_pushes(struct tvmgen_default_inputs inputs, struct tvmgen_default
     begin(&stream, &inputs, outputs, pools);
     if ((line = push_until(&script, &stream, rows, draw(&script, ROWS + 1), ROWS))) return line;
     counts->restarts++;
+    restore();
   }
   begin(&stream, &inputs, outputs, pools);
   const int32_t most = draw(&script, 2) ? 1 : 1 + draw(&script, ROWS);
