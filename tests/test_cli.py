@@ -22,6 +22,7 @@ PLAN_KEYS = {
     "model", "input_bytes", "output_bytes", "layer_by_layer_bytes", "arena_bytes", "arena_without_io_bytes", "macs",
     "executed_macs", "segments", "buffers", "refused", "operators", "lower_bound_bytes", "instructions", "pools",
 }  # fmt: skip
+OPERATOR_KEYS = {"operator", "layer_bytes", "arena_bytes", "macs", "instructions"}
 BUFFER_KEYS = {"name", "bytes", "pool", "offset", "first", "last", "accesses"}
 
 
@@ -45,7 +46,9 @@ def test_plan_json() -> None:
     assert all(buffer.keys() == BUFFER_KEYS for buffer in report["buffers"])
     assert all(segment.keys() == {"operators", "axes", "strips", "peak_bytes"} for segment in report["segments"])
     assert all(refusal.keys() == {"operator", "reason"} for refusal in report["refused"])
-    assert all(op.keys() == {"operator", "layer_bytes", "arena_bytes"} for op in report["operators"])
+    assert all(op.keys() == OPERATOR_KEYS for op in report["operators"])
+    for key in ("macs", "instructions"):
+        assert sum(op[key] for op in report["operators"]) == report[key]
     assert max(op["arena_bytes"] for op in report["operators"]) == report["arena_bytes"]
     assert max(op["layer_bytes"] for op in report["operators"]) == report["layer_by_layer_bytes"]
     assert report["input_bytes"] < report["lower_bound_bytes"] <= report["arena_bytes"]

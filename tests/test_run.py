@@ -16,6 +16,7 @@ from test_cli import tvm_pex
 from tvm_pex.cli.errors import BadInput
 from tvm_pex.cli.input_files import read_inputs
 from tvm_pex.cli.run import _stock
+from tvm_pex.compiler import compile_model
 from tvm_pex.frontend.tflite_model import Port, load_model
 from tvm_pex.lowering.aot import AotError
 from tvm_pex.microtvm.boards import BOARDS
@@ -31,7 +32,7 @@ INT8 = Port("x", (1, 4, 6, 1), "int8", 0.5, -3)
 def test_json_beside_stock_in_a_device(tmp_path: Path) -> None:
     output = tmp_path / "y.npy"
     device = ("--device-ram", "16k", "--device-flash", "128KiB")
-    done = tvm_pex("run", "--json", "--stock", *device, "--output", output, OWN)
+    done = tvm_pex("run", "--json", "--stock", "--per-operator", *device, "--output", output, OWN)
     assert done.returncode == 0, done.stderr
     answer = json.loads(done.stdout)
     assert answer.keys() >= KEYS
@@ -44,6 +45,21 @@ def test_json_beside_stock_in_a_device(tmp_path: Path) -> None:
     assert "exact" not in stock
     assert stock["arena_bytes"] > 16 << 10
     assert "more than the 16384" in stock["reason"]
+    assert sum(row["instructions"] for row in answer["operators"]) == answer["instructions"]
+    check_operators(answer["operators"])
+
+
+def check_operators(rows: list[dict[str, Any]]) -> None:
+    """Beside what is planned in this process; what is no operator of a region has no plan."""
+    plan = {row["operator"]: row for row in compile_model(load_model(OWN)).report["operators"]}
+    assert [row["operator"] for row in rows if row["predicted"] is not None] == list(plan)
+    for row in rows:
+        planned = plan.get(row["operator"], {"instructions": None, "macs": 0})
+        each = row["instructions"] / planned["macs"] if planned["macs"] else None
+        assert row["predicted"] == planned["instructions"]
+        assert (row["macs"], row["instructions_per_mac"]) == (planned["macs"] or None, each)
+        assert 0 <= row["outside_inner_loops"] <= 1
+    assert {"conv0", "add4", "(calls)"} <= {row["operator"] for row in rows}
 
 
 def test_a_network_that_stock_does_not_build(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -68,6 +84,7 @@ def test_table_of_the_largest_and_the_smallest_input(tmp_path: Path) -> None:
     assert printed[0] == printed[1]
     assert "Executed instructions by operator" in printed[0]
     assert "depthwise2" in printed[0]
+    assert "outside inner" in printed[0]
 
 
 def test_what_does_not_fit_is_one_line(tmp_path: Path) -> None:

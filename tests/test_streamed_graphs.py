@@ -13,7 +13,7 @@ from test_lifetimes import NONE, Program, collisions, values_of, wrong_pairs
 from tvm_pex.graph import Graph, Window, graph_from_json
 from tvm_pex.memory_planner import plan_memory
 from tvm_pex.packing.validator import fault_of
-from tvm_pex.scheduling.cost import operator_instructions, schedule_instructions, segment_instructions
+from tvm_pex.scheduling.cost import schedule_instructions, stages_instructions
 from tvm_pex.scheduling.layers import layer_problem, lower_bound
 from tvm_pex.scheduling.lifetimes import memory_problem
 from tvm_pex.scheduling.orders import operator_orders
@@ -104,18 +104,12 @@ def test_steps_are_what_runs_between_two_rows() -> None:
         for event in sorted(events_of(graph, Schedule((segment,))), key=lambda event: event.step):
             newest = max(newest, came.get(event.step // segment.extent[1], 0))
             rows.add((event.op.name, event.domain[0], newest))
-        operators = {op.name: op for op in graph.operators}
-        domains = {stage.operator: stage.domain[0] for stage in segment.stages}
-        alone = sum(operator_instructions(graph, operators[name]) for name in segment.operators)
-        together = segment_instructions(graph, segment) - alone
+        prices = stages_instructions(graph, graph.operators[: len(segment.stages)], segment)
+        each = {s.operator: price / s.domain[0] for s, price in zip(segment.stages, prices, strict=True)}
         for row, step in enumerate(segment_steps(graph, segment)):
-            moments = sum(
-                max((r for t, r in came.items() if t <= time), default=0) == row for time in range(segment.extent[0])
+            assert step == pytest.approx(sum(each[name] for name, _, at in rows if at == row)), (
+                f"seed {seed}, row {row}"
             )
-            share = sum(
-                operator_instructions(graph, operators[name]) / domains[name] for name, _, at in rows if at == row
-            )
-            assert step == pytest.approx(share + together * moments / segment.extent[0]), f"seed {seed}, row {row}"
 
 
 def is_arrival(event: Event) -> bool:
@@ -171,7 +165,7 @@ def test_steps_of_a_strided_chain() -> None:
     assert steps.last > steps.worst  # conv0's last row and conv1's, which wait for the padding
 
 
-def halves() -> tuple[Graph, list[int]]:
+def halves() -> tuple[Graph, list[float]]:
     """Four 3x3 convolutions of stride 2 over 64 rows: and the instructions of a row of each, the arrival's first."""
     maker = GraphMaker()
     at = maker.source("x", (64, 4, 3))
@@ -179,8 +173,9 @@ def halves() -> tuple[Graph, list[int]]:
         at = maker.same(at, 4, stride=(2, 1))
     graph = streamed(maker.graph())
     assert graph is not None
-    heights = [graph.tensors[op.output].shape[0] for op in graph.operators]
-    return graph, [operator_instructions(graph, op) // rows for op, rows in zip(graph.operators, heights)]
+    segment = make_segment(graph, graph.operators, ("rows",))
+    prices = stages_instructions(graph, graph.operators, segment)
+    return graph, [price / stage.domain[0] for stage, price in zip(segment.stages, prices, strict=True)]
 
 
 def test_operators_behind_strides_take_turns() -> None:
@@ -188,8 +183,8 @@ def test_operators_behind_strides_take_turns() -> None:
     graph, (arrival, *rows) = halves()
     free = make_segment(graph, graph.operators, ("rows",))
     together = max(segment_steps(graph, free)[:-1])
-    assert together > arrival + sum(rows)
-    limit = round(together - sum(rows) + max(rows))
+    assert together == pytest.approx(arrival + sum(rows))
+    limit = round(1.02 * (arrival + max(rows)))
     spread = bounded_segment(graph, graph.operators, ("rows",), limit)
     assert max(segment_steps(graph, spread)[:-1]) <= limit
     assert fault_of_schedule(graph, Schedule((spread,))) is None
@@ -197,7 +192,7 @@ def test_operators_behind_strides_take_turns() -> None:
     assert sum(r.pixels for r in spread.rings) >= sum(r.pixels for r in free.rings)
     assert bounded_segment(graph, graph.operators, ("rows",), round(together) + 1) == free
     with pytest.raises(StepTooLong) as caught:
-        bounded_segment(graph, graph.operators, ("rows",), arrival)
+        bounded_segment(graph, graph.operators, ("rows",), round(arrival))
     assert arrival < caught.value.instructions <= limit
 
 

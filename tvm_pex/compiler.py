@@ -10,23 +10,25 @@ import math
 import time
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
+from itertools import accumulate, pairwise
 from typing import Any
 
 from tvm_pex.frontend.quantized_io import leave_quantisation
 from tvm_pex.frontend.streaming import NotStreamable
 from tvm_pex.frontend.tflite_model import Model
 from tvm_pex.graph import Graph
-from tvm_pex.lowering.aot import MODULE, STEP_MODULE, CBuild, CPort, build_c
+from tvm_pex.lowering.aot import HEADERS, MODULE, SOURCES, STEP_MODULE, CBuild, CPort, build_c
 from tvm_pex.lowering.stream import with_interface
 from tvm_pex.lowering.usmp import ALGORITHM, ModelMemory, ModelPlan, Span
 from tvm_pex.memory_planner import Buffer
+from tvm_pex.micro_kernels.files import kernels_in, source_files
 from tvm_pex.options import PlanOptions
 from tvm_pex.pools import ARENA, MemoryPool, Place, PoolPlan, PoolsTooSmall, PoolUse, capacity
 from tvm_pex.relay_pass import Partition, partition, read_module, split_regions
-from tvm_pex.scheduling.cost import schedule_instructions, schedule_macs
+from tvm_pex.scheduling.cost import operator_instructions, schedule_instructions, schedule_macs, segment_instructions
 from tvm_pex.scheduling.front import Point, together
 from tvm_pex.scheduling.layers import layer_bytes, lower_bound
-from tvm_pex.scheduling.schedule import Segment, check_once
+from tvm_pex.scheduling.schedule import Schedule, Segment, check_once
 from tvm_pex.scheduling.search import OverBudget, Progress, find_front
 from tvm_pex.scheduling.steps import steps_of
 
@@ -140,6 +142,11 @@ def _compiled(
         # TVM's storage rewrite would merge our buffers behind the planner's back.
         config={"tir.disable_storage_rewrite": True},
     )
+    kernels = {kernel for graph, schedule in cut.regions for kernel in kernels_in(graph, schedule)}
+    sources = {
+        f"{HEADERS if name.endswith('.h') else SOURCES}/{name}": text for name, text in source_files(kernels).items()
+    }
+    build = replace(build, files={**build.files, **sources})
     memory = watcher.plan
     assert memory is not None, "TVM did not plan memory"
     inputs = _places(build.inputs, memory.inputs, memory)
@@ -249,10 +256,33 @@ def _buffer(buffer: Buffer, used: PoolPlan, memory: ModelPlan) -> dict[str, Any]
 
 
 def _operators(cut: Partition, memory: ModelPlan) -> list[dict[str, Any]]:
-    """Memory in use while each operator runs: layer by layer, and in the arena, with what runs interleaved."""
-    before = layer_bytes(cut.reading.graph)
+    """Of each operator its work, and the memory in use while it runs: layer by layer, and in the arena."""
+    graph = cut.reading.graph
+    before = layer_bytes(graph)
     after = {name: _top(memory, span) for span in memory.spans for name in span.operators}
-    return [{"operator": name, "layer_bytes": before[name], "arena_bytes": after[name]} for name in before]
+    instructions = {name: count for region in cut.regions for name, count in _by_operator(*region).items()}
+    return [
+        {
+            "operator": op.name,
+            "layer_bytes": before[op.name],
+            "arena_bytes": after[op.name],
+            "macs": graph.macs_of([op]),
+            "instructions": instructions[op.name],
+        }
+        for op in graph.operators
+    ]
+
+
+def _by_operator(graph: Graph, schedule: Schedule) -> dict[str, int]:
+    """Instructions of each operator. A segment's are shared out in proportion to those of each operator alone."""
+    operators = {op.name: op for op in graph.operators}
+    shares: dict[str, int] = {}
+    for segment in schedule.segments:
+        whole = segment_instructions(graph, segment)
+        ends = [0, *accumulate(operator_instructions(graph, operators[name]) for name in segment.operators)]
+        for name, (begin, end) in zip(segment.operators, pairwise(ends), strict=True):
+            shares[name] = whole * end // ends[-1] - whole * begin // ends[-1]
+    return shares
 
 
 def _top(memory: ModelPlan, span: Span) -> int:

@@ -276,6 +276,8 @@ class Graph:
 
     ``streamed`` are inputs that are never whole in memory: the caller hands in row after row while the program runs.
     The first operator, and no other, reads such an input, each pixel once: it has the Window of one pixel.
+    ``kernels`` names, by operator, kernels in C (``tvm_pex.scheduling.kernels``), packed for ``core``; the others run
+    as portable TIR.
     """
 
     tensors: Mapping[str, Tensor]
@@ -289,6 +291,9 @@ class Graph:
     def arrival(self) -> Operator | None:
         """The operator that takes the rows of the streamed input as they come; None where no input is streamed."""
         return self.operators[0] if self.streamed else None
+
+    kernels: Mapping[str, str] = field(default_factory=dict)
+    core: str = ""
 
     def macs(self) -> int:
         """Multiply-accumulates of one inference."""
@@ -315,6 +320,8 @@ class Graph:
             "outputs": self.outputs,
             "constants": list(self.constants),
             "streamed": self.streamed,
+            "kernels": dict(self.kernels),
+            "core": self.core,
         }
         return json.dumps(record, separators=(",", ":"))
 
@@ -334,6 +341,8 @@ def subgraph(graph: Graph, operators: Sequence[Operator]) -> Graph:
         outputs=tuple(outputs),
         constants={name: graph.constants[name] for name in constants},
         streamed=tuple(name for name in inputs if name in graph.streamed),
+        kernels={name: kernel for name, kernel in graph.kernels.items() if name in inside},
+        core=graph.core,
     )
 
 
@@ -348,6 +357,8 @@ def graph_from_json(text: str) -> Graph:
         outputs=tuple(record["outputs"]),
         constants={name: np.empty(0, np.int8) for name in record["constants"]},
         streamed=tuple(record["streamed"]),
+        kernels=record["kernels"],
+        core=record["core"],
     )
 
 

@@ -19,6 +19,8 @@ class PlanOptions:
     spread over, and the schedule is the fastest with what their accesses cost. With ``stream_input`` the caller hands
     in the largest input row by row, and it is never whole in memory unless something needs all of it; no more than
     ``max_step`` instructions lie between two rows.
+    spread over, and the schedule is the fastest with what their accesses cost.
+    Operators run by kernels in C, packed for ``core``, one of ``tvm_pex.scheduling.cores``; None: by portable TIR.
     """
 
     axes: tuple[str, ...] = ALL_AXES
@@ -29,3 +31,4 @@ class PlanOptions:
     pools: tuple[MemoryPool, ...] = ()
     stream_input: bool = False
     max_step: int | None = None
+    core: str | None = None

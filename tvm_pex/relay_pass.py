@@ -30,10 +30,13 @@ from tvm_pex.frontend.transposes import drop_transposes
 from tvm_pex.graph import Convolution, Graph, Shape, subgraph
 from tvm_pex.lowering.kernels import pack_weights
 from tvm_pex.lowering.region_op import REGION
+from tvm_pex.micro_kernels.packing import packed_constants
+from tvm_pex.micro_kernels.selection import with_kernels
 from tvm_pex.options import PlanOptions
 from tvm_pex.scheduling.pooled import find_pooled_schedule
 from tvm_pex.scheduling.schedule import Schedule
 from tvm_pex.scheduling.search import ALL_AXES, Progress, find_schedule
+from tvm_pex.scheduling.wide import with_wide_kernels
 
 
 @dataclass(frozen=True)
@@ -104,7 +107,12 @@ def partition(mod: Any, options: PlanOptions = PlanOptions(), progress: Progress
     if options.stream_input and "rows" not in options.axes:
         raise NotStreamable("an input comes by rows only where the loops may slice rows")
     mod, reading, kept = read_module(mod, options.overwrite_input, options.stream_input)
-    regions = [_Region(graph, _schedule_of(graph, options, kept, progress)) for graph in split_regions(reading)]
+    graphs = [with_kernels(graph, options.core) if options.core else graph for graph in split_regions(reading)]
+    schedules = [_schedule_of(graph, options, kept, progress) for graph in graphs]
+    regions = [
+        _Region(with_wide_kernels(graph, schedule, kept, options.ram), schedule)
+        for graph, schedule in zip(graphs, schedules, strict=True)
+    ]
     if not regions:
         return Partition(mod, (), reading, kept)
     main = _Rewriter(reading, regions).main(mod["main"])
@@ -261,7 +269,7 @@ class _Rewriter(relay.ExprMutator):  # type: ignore[misc]
             for name in graph.inputs
         ]
         types = [relay.TensorType(self.shape_of(n), graph.tensors[n].dtype) for n in graph.inputs]
-        for constant in _packed_constants(graph):
+        for constant in _packed_constants(graph, region.schedule):
             arguments.append(relay.const(constant))
             types.append(relay.TensorType(constant.shape, str(constant.dtype)))
         if graph.streamed:
@@ -280,12 +288,13 @@ class _Rewriter(relay.ExprMutator):  # type: ignore[misc]
         return relay.Call(function.with_attr("pex.schedule", str(region.schedule)), arguments)
 
 
-def _packed_constants(graph: Graph) -> list[Any]:
+def _packed_constants(graph: Graph, schedule: Schedule) -> list[Any]:
     weights = {op.weights: op for op in graph.operators if isinstance(op, Convolution)}
-    return [
-        pack_weights(weights[name], value) if name in weights else value.reshape(-1)
-        for name, value in graph.constants.items()
-    ]
+    packed = packed_constants(graph, schedule)
+    for name, value in graph.constants.items():
+        if name not in packed:
+            packed[name] = pack_weights(weights[name], value) if name in weights else value.reshape(-1)
+    return [packed[name] for name in graph.constants]
 
 
 def _shape(expr: Any) -> tuple[int, ...]:

@@ -16,7 +16,6 @@ A region with a streamed input is called once for each row of it: see ``tvm_pex.
 from __future__ import annotations
 
 import json
-import math
 import re
 from typing import Any
 
@@ -25,9 +24,11 @@ from tvm import tir
 
 from tvm_pex.graph import Convolution, Graph, Operator, Shape
 from tvm_pex.lowering.arrival import Rows, return_unless_last, rows_of
-from tvm_pex.lowering.kernels import Expr, Moment, Place, Running, Store, emit_operator, loop_name
-from tvm_pex.scheduling.lifetimes import accumulator_dtype, accumulators, closes, sum_dtype, sums_name
+from tvm_pex.lowering.kernels import Expr, Moment, Place, Running, Store, emit_operator, emit_run, loop_name
+from tvm_pex.scheduling.kernels import kernel_of, patch_bytes
+from tvm_pex.scheduling.lifetimes import accumulator_dtype, accumulators, closes, patch_name, sum_dtype, sums_name
 from tvm_pex.scheduling.schedule import Schedule, Segment, Stage, written_through
+from tvm_pex.scheduling.stores import layout_of
 
 REGION_ATTRIBUTE = "pex.region"
 
@@ -109,6 +110,12 @@ class _Region:
                 dtype = sum_dtype(self.operators[stage.operator], self.graph)
                 self.flat[name] = _flat(buffer_name(name), dtype, count)
                 own.append(self.flat[name])
+            op = self.operators[stage.operator]
+            patch = patch_bytes(op, kernel_of(self.graph, segment, stage, op))
+            if patch:
+                name = patch_name(op.name)
+                self.flat[name] = _flat(buffer_name(name), "int8", patch)
+                own.append(self.flat[name])
         rows = self.rows if self.rows and self.rows.stage in segment.stages else None
         body = _Nest(self, segment, rows).build()
         for buffer in reversed(own):
@@ -166,18 +173,22 @@ class _Nest:
         with self.ib.if_scope(self._is_due(stage, 0, time)):
             lines = 1 if "rows" in self.segment.axes else stage.domain[0]
             with self.ib.for_range(0, lines, loop_name(stage.operator, "line")) as line:
-                with self.ib.for_range(0, stage.domain[1], loop_name(stage.operator, "column")) as column:
-                    self._emit(stage, line if lines > 1 else self._index(stage, 0, time), column)
+                row = line if lines > 1 else self._index(stage, 0, time)
+                self._pixels(stage, row, 0, stage.domain[1])
 
     def _due(self, stage: Stage, time: tuple[Expr, Expr]) -> None:
         with self.ib.if_scope(tir.all(self._is_due(stage, 0, time[0]), self._is_due(stage, 1, time[1]))):
-            self._emit(stage, self._index(stage, 0, time[0]), self._index(stage, 1, time[1]))
+            row, run = self._index(stage, 0, time[0]), self.segment.run
+            first = self._index(stage, 1, time[1]) * run
+            pixels = run if stage.domain[1] % run == 0 else tir.min(stage.domain[1] - first, run)
+            self._pixels(stage, row, first, pixels)
 
     def _is_due(self, stage: Stage, axis: int, time: Expr) -> Expr:
         if stage.stride[axis] == 0:
             return tir.const(1, "bool")
         since = time - stage.delay[axis]
-        due = tir.all(since >= 0, since < stage.stride[axis] * stage.domain[axis])
+        moments = -(-stage.domain[axis] // (self.segment.run if axis else 1))
+        due = tir.all(since >= 0, since < stage.stride[axis] * moments)
         if stage.stride[axis] > 1:
             due = tir.all(due, tir.truncmod(since, stage.stride[axis]) == 0)
         return due
@@ -187,47 +198,54 @@ class _Nest:
             return 0
         return tir.truncdiv(time - stage.delay[axis], stage.stride[axis])
 
+    def _kernel(self, stage: Stage) -> str | None:
+        return kernel_of(self.region.graph, self.segment, stage, self.region.operators[stage.operator])
+
+    def _pixels(self, stage: Stage, row: Expr, first: Expr, pixels: Expr) -> None:
+        """Some pixels of a row."""
+        if self._kernel(stage):
+            op = self.region.operators[stage.operator]
+            with self.ib.for_range(0, 1, loop_name(op.name, "run")):  # whose name tells whose work it is
+                emit_run(self.ib, op, self._place(op, stage), self._moment(op, stage, row, first, pixels), pixels)
+            return
+        with self.ib.for_range(0, pixels, loop_name(stage.operator, "column")) as column:
+            self._emit(stage, row, first + column)
+
     def _emit(self, stage: Stage, row: Expr, column: Expr) -> None:
         op = self.region.operators[stage.operator]
         if self.segment.strips == 1:
-            emit_operator(self.ib, op, self._place(op), self._moment(op, stage, row, column))
+            emit_operator(self.ib, op, self._place(op, stage), self._moment(op, stage, row, column))
             return
         column = column + self._first_column(stage)
         with self.ib.if_scope(tir.all(column >= 0, column < self.region.graph.tensors[op.output].shape[1])):
-            emit_operator(self.ib, op, self._place(op), self._moment(op, stage, row, column))
+            emit_operator(self.ib, op, self._place(op, stage), self._moment(op, stage, row, column))
 
     def _first_column(self, stage: Stage) -> Expr:
         return self.strip * stage.origin[0] + stage.origin[1]
 
     def _store(self, tensor: str, view: Shape, base: Expr) -> Store:
         """``base`` is the channel of the stored pixel at which to begin."""
-        if tensor in self.through:
-            concat, position = self.through[tensor]
-            shape = self.region.graph.tensors[concat.output].shape
-            return self._store(concat.output, shape, base + concat.first_channel(position))
-        pointer, ring = self.ib.buffer_ptr(self.region.flat[tensor]), self.rings.get(tensor)
-        if tensor in self.region.graph.streamed:  # the row that is there
-            return Store(pointer, view[1], view[2], view[1], base)
-        if ring is None:
-            return Store(pointer, view[1], view[2], base=base)
-        stage = self.stages[tensor]
-        pixels = None if ring.pixels == math.prod(stage.domain) else ring.pixels
-        return Store(pointer, stage.domain[1], ring.channels, pixels, base, self._first_column(stage))
+        graph = self.region.graph
+        layout = layout_of(graph, self.segment, tensor, view)
+        buffer = self.region.flat[layout.buffer]
+        first = self._first_column(self.stages[layout.buffer]) if layout.buffer in self.rings else 0
+        pointer = self.ib.buffer_ptr(buffer)
+        return Store(buffer, pointer, layout.width, layout.pitch, layout.ring, base + layout.first, first)
 
-    def _moment(self, op: Operator, stage: Stage, row: Expr, column: Expr) -> Moment:
+    def _moment(self, op: Operator, stage: Stage, row: Expr, column: Expr, pixels: Expr = 1) -> Moment:
         sums = self.region.flat.get(sums_name(op.name))
         if sums is None:
             return Moment(row, column, self.slice)
         kept = self.ib.buffer_ptr(sums)
         if closes(op, self.segment) and self.segment.tile:
-            running = Running(kept, self.slice == 0, self.slice == self.slices - 1, False)
+            running = Running(sums, kept, self.slice == 0, self.slice == self.slices - 1, False)
         else:
             begins = tir.all(row == 0, column == 0)
-            ends = tir.all(row == stage.domain[0] - 1, column == stage.domain[1] - 1)
-            running = Running(kept, begins, ends, True)
+            ends = tir.all(row == stage.domain[0] - 1, column == stage.domain[1] - pixels)
+            running = Running(sums, kept, begins, ends, True)
         return Moment(row, column, self.slice, running)
 
-    def _place(self, op: Operator) -> Place:
+    def _place(self, op: Operator, stage: Stage) -> Place:
         region, tile = self.region, self.segment.tile
         tensor = region.graph.tensors[op.output]
         sliced = self.rings.keys() if tile else ()
@@ -242,8 +260,11 @@ class _Nest:
             shape_out=tensor.shape,
             dtype_out=tensor.dtype,
             constants=self.constants,
+            buffers={name: region.flat[name] for name in region.graph.constants},
             scratch=self.scratch[accumulator_dtype(op, region.graph)],
             slice_in=tile if op.inputs[0] in sliced else None,
             slice_out=None if closes(op, self.segment) else tile,
             written=frozenset(k for k, name in enumerate(op.inputs) if name in self.through),
+            kernel=self._kernel(stage),
+            patch=region.flat.get(patch_name(op.name)),
         )

@@ -57,7 +57,7 @@ class _Choices:
 @click.option("--input", "input_", type=click.Path(path_type=Path), metavar="FILE", help="See below; random without.")
 @click.option("--output", type=click.Path(path_type=Path), metavar="Y.npy", help="Write the output; .npz for several.")
 @click.option("--stock", is_flag=True, help="Run stock TVM's best plan beside it.")
-@click.option("--per-operator", is_flag=True, help="Show the instructions of each operator.")
+@click.option("--per-operator", is_flag=True, help="Show what each operator executes.")
 @click.option("--device-ram", metavar="BYTES", callback=byte_count, help="Let the firmware fit this much RAM, as 64k.")
 @click.option("--device-flash", metavar="BYTES", callback=byte_count, help="Let it fit this much flash, as 1m.")
 @click.option("--optimize", type=click.Choice(["-Os", "-O2", "-O3"]), default="-O2", show_default=True, help="For gcc.")
@@ -71,8 +71,11 @@ def run(
 
     The outputs are compared with stock TVM's program on this machine; float outputs are the same within 1e-5 of their
     range. RAM and flash are those of the linked file, stack is what was in use, instructions are what was executed, not
-    cycles: the same numbers on any machine. With --per-operator an instruction counts for the operator to which the
-    compiler's debug information assigns it.
+    cycles: the same numbers on any machine.
+
+    With --per-operator an instruction counts for the operator to which the compiler's debug information assigns it, and
+    what is called there for the operator that calls it. Beside it stand the instructions that the plan predicts, the
+    multiply-accumulates (MACs), and the share outside inner loops: those loops that hold no other loop and no call.
 
     All memory pools of --pool lie in the one RAM of the board.
 
@@ -108,7 +111,8 @@ def run(
         report, stock = _measured(model, compiled, choices, step)
     if output:
         _write_outputs(output, report.outputs)
-    answer = {"model": model.name, "board": board, "optimize": choices.optimize, **firmware_table.as_json(report)}
+    measured = firmware_table.as_json(report, compiled.report["operators"])
+    answer = {"model": model.name, "board": board, "optimize": choices.optimize, **measured}
     if stock:
         answer["stock"] = stock
     if request.as_json:

@@ -59,29 +59,44 @@ def read_sections(path: Path, board: Board) -> Sections:
     return Sections(flash, {name: end - address for (address, _, name), end in zip(ram, ends)})
 
 
+@dataclass(frozen=True, order=True)
+class Function:
+    """``end`` is the address behind it; ``begin`` where its size is not known, as of some in assembler."""
+
+    begin: int
+    end: int
+    name: str
+
+
 class SourceMap:
-    """From an address to its ``Source``."""
+    """From an address to its ``Source``; ``functions`` are in the order of their addresses."""
 
     def __init__(self, path: Path) -> None:
         with path.open("rb") as file:
             elf = ELFFile(file)
-            self._functions = sorted(_functions(elf))
+            self.functions = sorted(_functions(elf))
             self._lines = sorted(_lines(elf), key=lambda entry: (entry[0], entry[2] > 0))
 
     def at(self, address: int) -> Source:
         """Of the instruction at ``address``."""
-        at = bisect_right(self._functions, (address, "\uffff")) - 1
-        function = self._functions[at][1] if at >= 0 else ""
+        function = self.function(address)
+        name = function.name if function else ""
         at = bisect_right(self._lines, address, key=lambda entry: entry[0]) - 1
         _, file, line = self._lines[at] if at >= 0 else (0, "", 0)
-        return Source(function, file, line) if line else Source(function, "", 0)
+        return Source(name, file, line) if line else Source(name, "", 0)
+
+    def function(self, address: int) -> Function | None:
+        """The last that begins there or before, if there is any."""
+        at = bisect_right(self.functions, address, key=lambda function: function.begin) - 1
+        return self.functions[at] if at >= 0 else None
 
 
-def _functions(elf: Any) -> Iterator[tuple[int, str]]:
-    """(address, name), the Thumb bit removed."""
+def _functions(elf: Any) -> Iterator[Function]:
+    """The Thumb bit is removed."""
     for symbol in elf.get_section_by_name(".symtab").iter_symbols():
         if symbol["st_info"]["type"] == "STT_FUNC":
-            yield symbol["st_value"] & ~1, symbol.name
+            begin = int(symbol["st_value"]) & ~1
+            yield Function(begin, begin + int(symbol["st_size"]), symbol.name)
 
 
 def _lines(elf: Any) -> Iterator[tuple[int, str, int]]:

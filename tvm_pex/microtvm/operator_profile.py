@@ -1,60 +1,72 @@
 """Instructions by operator: QEMU counts each instruction, and the debug information tells whose work it was.
 
 The C of a region names in its loops' variables whose work they do. An instruction counts for the operator in whose loop
-its line lies; the optimiser moves some out of their loop, and those count for the loops around. Operators outside the
-regions are functions of their own, and so are those of the C library. Nothing is added to the firmware: the sum is what
-the same firmware executes without being watched.
+its line lies; the optimiser moves some out of their loop, and those count for the loops around. What is called there,
+functions that all operators share or those of the C library, counts for the operator in whose loop the call lies.
+Operators outside the regions are functions of their own. Nothing is added to the firmware: the sum is what the same
+firmware executes without being watched.
 """
 
 from __future__ import annotations
 
+import functools
 import re
-import subprocess
 from collections import Counter
 from collections.abc import Collection, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 from tvm_pex.lowering.aot import SOURCES, CBuild, own_name
 from tvm_pex.lowering.kernels import loop_name
-from tvm_pex.microtvm.elf import Source, SourceMap
-from tvm_pex.microtvm.emulation import Firmware, emulate
-from tvm_pex.microtvm.tools import EMULATOR, HOST_COMPILER
+from tvm_pex.microtvm.elf import Function, SourceMap
+from tvm_pex.microtvm.emulation import Firmware
+from tvm_pex.microtvm.executed_blocks import executed_blocks
+from tvm_pex.microtvm.inner_loops import inner_loops
 from tvm_pex.port_files import Array
 
-_PLUGIN = Path(__file__).parent / "bare_metal" / "instruction_counts.c"
-_CALLER = "run_network"  # main.c
-_OWN_FILES = ("main.c", "startup.c", "systick.c", "semihosting.h", "stack.h")
+_MAIN, _RUN = "main.c", "run_network"
+_GENERATED = "tvmgen_default_"
 _FUNCTION = re.compile(r"^TVM_DLL \w+ (\w+)\(.*\{$")
 _LOOP = re.compile(r"^ *for \(int32_t (\w+) = 0;")
 LOOPS = "(loops)"
 CALLS = "(calls)"
 
 
-def operator_instructions(
+@dataclass(frozen=True)
+class Work:
+    """Executed instructions, and those of them that lie outside inner loops (``inner_loops`` says what these are)."""
+
+    instructions: int
+    outside_inner_loops: int
+
+
+def operator_work(
     firmware: Firmware, build: CBuild, operators: Collection[str], inputs: Mapping[str, Array], *, timeout: float
-) -> dict[str, int]:
-    """Executed instructions by operator, in the order of the C, for one set of ``inputs``.
+) -> dict[str, Work]:
+    """What was executed by operator, in the order of the C, for one set of ``inputs``.
 
     ``firmware`` is one that does not count itself. ``operators`` are the names of those in regions; others go by the
     name of their function. Raises EmulationError where the run does not end as it should.
     """
-    folder = firmware.elf.parent
-    plugin, counts = folder / "instruction_counts.so", folder / "instruction_counts.txt"
-    flags = ("-O2", "-shared", "-fPIC", "-fvisibility=hidden", f"-DPLUGIN_API={_plugin_api()}")
-    subprocess.run([HOST_COMPILER, *flags, str(_PLUGIN), "-o", str(plugin)], check=True, capture_output=True)
-    emulate(firmware, inputs, timeout=timeout, plugin=("-plugin", f"{plugin},counts={counts}"))
     source_map = SourceMap(firmware.elf)
+    callers = [function for function in source_map.functions if _is_caller(source_map, function)]
+    blocks = executed_blocks(firmware, callers, inputs, timeout=timeout)
+    inner = inner_loops(blocks, source_map.function)
     places = {
         Path(path).name: line_owners(text, operators) for path, text in build.files.items() if path.startswith(SOURCES)
     }
+    owner_of = functools.cache(lambda address: _owner(source_map, places, address))
     total: Counter[str] = Counter()
-    for line in counts.read_text().splitlines():
-        address, executed = map(int, line.split())
-        owner = _owner(source_map.at(address), places)
-        if owner is not None:
-            total[owner] += executed
+    outside: Counter[str] = Counter()
+    for block in blocks:
+        for call, executed in block.executed.items():
+            for address in block.addresses:
+                owner = owner_of(address if call is None else call)
+                if owner is not None:
+                    total[owner] += executed
+                    outside[owner] += executed if address not in inner else 0
     order = dict.fromkeys([*(owner for owners in places.values() for owner in owners.values()), *sorted(total)])
-    return {owner: total[owner] for owner in order if total[owner]}
+    return {owner: Work(total[owner], outside[owner]) for owner in order if total[owner]}
 
 
 def line_owners(text: str, operators: Collection[str]) -> dict[int, str]:
@@ -87,17 +99,16 @@ def _function_owner(function: str) -> str:
     return LOOPS if "pex_region" in function else function
 
 
-def _owner(source: Source, places: Mapping[str, Mapping[int, str]]) -> str | None:
-    """None for what the firmware does before and after the network runs."""
-    if source.function == _CALLER:
-        return CALLS
-    if source.file in places:
-        return places[source.file].get(source.line, CALLS)
-    return None if source.file in _OWN_FILES or source.function in ("reset", "") else source.function
+def _is_caller(source_map: SourceMap, function: Function) -> bool:
+    """Is what it calls its work? The firmware's own functions show where the network's run begins and ends."""
+    return function.name.startswith(_GENERATED) or source_map.at(function.begin).file == _MAIN
 
 
-def _plugin_api() -> int:
-    """QEMU 9 raised the version of its interface for plugins; what is used here stayed the same."""
-    words = subprocess.run([EMULATOR, "--version"], check=True, capture_output=True, text=True).stdout
-    version = re.search(r"version (\d+)", words)
-    return 1 if version is None or int(version[1]) < 9 else 2
+def _owner(source_map: SourceMap, places: Mapping[str, Mapping[int, str]], address: int) -> str | None:
+    """Of an instruction in a caller; None for what the firmware does before and after the network runs."""
+    source = source_map.at(address)
+    if source.function.startswith(_GENERATED):
+        # The compiler may have made several functions of one: NAME.part.0.
+        function = own_name(source.function).split(".")[0]
+        return places.get(source.file, {}).get(source.line, _function_owner(function))
+    return CALLS if source.function == _RUN else None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from rich.table import Table
@@ -10,6 +11,7 @@ from tvm_pex.report.tables import console
 
 if TYPE_CHECKING:
     from tvm_pex.microtvm.boards import Board
+    from tvm_pex.microtvm.operator_profile import Work
     from tvm_pex.verification.firmware import FirmwareReport
 
 _SHOWN = 10  # numbers of an output
@@ -20,8 +22,8 @@ _STEPS = (
 )
 
 
-def as_json(report: FirmwareReport) -> dict[str, Any]:
-    """Bytes, counts, and the first run's outputs as flat lists."""
+def as_json(report: FirmwareReport, planned: Sequence[dict[str, Any]] = ()) -> dict[str, Any]:
+    """Bytes, counts, and the first run's outputs as flat lists; ``planned`` are the plan's ``operators``."""
     answer: dict[str, Any] = {
         "exact": report.exact,
         "tolerance": report.tolerance,
@@ -42,8 +44,22 @@ def as_json(report: FirmwareReport) -> dict[str, Any]:
             "last_step_instructions": last,
         }
     if report.operators is not None:
-        answer["operators"] = [{"operator": name, "instructions": count} for name, count in report.operators.items()]
+        plans = {plan["operator"]: plan for plan in planned}
+        answer["operators"] = [_operator(name, work, plans.get(name, {})) for name, work in report.operators.items()]
     return answer | {"outputs": {name: values[0].reshape(-1).tolist() for name, values in report.outputs.items()}}
+
+
+def _operator(name: str, work: Work, plan: dict[str, Any]) -> dict[str, Any]:
+    """None for what it has not: multiply-accumulates, or a plan."""
+    macs = plan.get("macs") or None
+    return {
+        "operator": name,
+        "instructions": work.instructions,
+        "predicted": plan.get("instructions"),
+        "macs": macs,
+        "instructions_per_mac": macs and work.instructions / macs,
+        "outside_inner_loops": work.outside_inner_loops / work.instructions,
+    }
 
 
 def show(answer: dict[str, Any], device: Board) -> None:
@@ -90,10 +106,34 @@ def _number(column: dict[str, Any], key: str) -> str:
 
 
 def _operators(answer: dict[str, Any]) -> Table:
+    """The last row has the sums; the instructions per multiply-accumulate are those of the operators that have some."""
+    rows = answer["operators"]
     table = Table("operator", title="Executed instructions by operator", title_justify="left")
-    table.add_column("instructions", justify="right")
-    table.add_column("share", justify="right")
-    for row in answer["operators"]:
-        share = row["instructions"] / answer["instructions"]
-        table.add_row(row["operator"], f"{row['instructions']:,}", f"{100 * share:.1f} %")
+    for heading in ("instructions", "share", "predicted", "MACs", "per MAC", "outside inner loops"):
+        table.add_column(heading, justify="right")
+    for row in rows:
+        table.add_row(row["operator"], *_work(row, answer["instructions"]))
+    multiplying = [row for row in rows if row["macs"]]
+    macs = sum(row["macs"] for row in multiplying)
+    whole = {
+        "instructions": answer["instructions"],
+        "predicted": sum(row["predicted"] or 0 for row in rows),
+        "macs": macs,
+        "instructions_per_mac": macs and sum(row["instructions"] for row in multiplying) / macs,
+        "outside_inner_loops": sum(row["outside_inner_loops"] * row["instructions"] for row in rows)
+        / answer["instructions"],
+    }
+    table.add_section()
+    table.add_row("all", *_work(whole, answer["instructions"]))
     return table
+
+
+def _work(row: dict[str, Any], instructions: int) -> tuple[str, ...]:
+    return (
+        f"{row['instructions']:,}",
+        f"{100 * row['instructions'] / instructions:.1f} %",
+        f"{row['predicted']:,}" if row["predicted"] is not None else "",
+        f"{row['macs']:,}" if row["macs"] else "",
+        f"{row['instructions_per_mac']:.2f}" if row["macs"] else "",
+        f"{100 * row['outside_inner_loops']:.1f} %",
+    )

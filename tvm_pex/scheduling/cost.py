@@ -1,17 +1,19 @@
-"""The price of a schedule: instructions that it executes, by a small model of the kernels. Pure integers, no TVM.
+"""The price of a schedule: instructions that it executes, by a small model of its loops and kernels. Pure, no TVM.
 
-The price of a segment is ``operator_instructions`` of each operator, as if it ran alone on whole tensors, plus what
-running them together costs (``overhead``). That is below 0 only where it saves the copies of a Concat; else layer by
-layer is the cheapest schedule. The constants count instructions of a Thumb-2 core for the C that TVM makes of
-``tvm_pex.lowering.kernels``. They rank schedules; they do not predict a time.
+The price of a segment is that of its stages. A stage that runs by a kernel in C costs its calls and the kernel's own
+loops (``tvm_pex.scheduling.kernel_cost``). One that is portable TIR costs ``operator_instructions``, as if it ran alone
+on whole tensors, plus what running it with others costs; its constants count instructions of a Thumb-2 core for the C
+that TVM makes of ``tvm_pex.lowering.kernels``. Both ask, where several stages run together, whether they are due.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Container, Mapping, Sequence
 
 from tvm_pex.graph import Add, Concat, Convolution, Dequantize, Graph, Operator, Pool, Quantize
+from tvm_pex.scheduling.kernel_cost import kernel_instructions
+from tvm_pex.scheduling.kernels import kernel_of
 from tvm_pex.scheduling.schedule import Schedule, Segment, Stage, written_through
 
 PIXEL = 12  # the loop over pixels, and the address of the result
@@ -37,8 +39,12 @@ def schedule_instructions(graph: Graph, schedule: Schedule) -> int:
 def segment_instructions(graph: Graph, segment: Segment) -> int:
     """Instructions of one run of ``segment``."""
     operators = {op.name: op for op in graph.operators}
-    members = [operators[name] for name in segment.operators]
-    return sum(operator_instructions(graph, op) for op in members) + overhead(graph, members, segment)
+    return priced(graph, [operators[name] for name in segment.operators], segment)
+
+
+def priced(graph: Graph, operators: Sequence[Operator], segment: Segment) -> int:
+    """``segment_instructions`` of ``operators``, those of the segment's stages."""
+    return sum(stages_instructions(graph, operators, segment))
 
 
 def operator_instructions(graph: Graph, op: Operator) -> int:
@@ -80,40 +86,61 @@ def schedule_macs(graph: Graph, schedule: Schedule) -> int:
     return sum(segment_macs(graph, [operators[n] for n in s.operators], s) for s in schedule.segments)
 
 
-def overhead(graph: Graph, operators: Sequence[Operator], segment: Segment) -> int:
-    """What ``operators`` cost more in ``segment`` than each alone.
-
-    1. Every stage asks at every moment whether it is due, once for each slice of channels.
-    2. Reading and writing a ring wraps around: a remainder for each pixel made, and for each tap of a window.
-    3. A slice of channels repeats the loops over pixels and, where it closes, those over windows; its sums are loaded
-       and stored once more with each slice.
-    4. A reduction over pixels that come one by one loads and stores a running sum for each.
-    5. Strips compute the columns between them in both.
-    6. What is written right into a Concat's output is not copied there.
-    """
-    if len(operators) == 1 and not segment.tile:
-        return 0
+def stages_instructions(graph: Graph, operators: Sequence[Operator], segment: Segment) -> list[int]:
+    """Instructions of each stage of ``segment``, by its operator."""
     slices = _slices(graph, operators, segment)
     wraps = {ring.tensor: RING for ring in segment.rings if _wraps(graph, ring.tensor, ring.pixels)}
     made = {op.output for op in operators}
-    total = -sum(_copies(graph, name) for name in written_through(graph, segment))
+    through = written_through(graph, segment)
+    guards = 0 if len(operators) == 1 else slices * segment.strips * segment.extent[0] * segment.extent[1]
+    found = []
     for op, stage in zip(operators, segment.stages, strict=True):
-        total += slices * segment.strips * segment.extent[0] * segment.extent[1] * _guard(stage)
-        height, width, channels = graph.tensors[op.output].shape
-        pixels, results = height * width, height * width * channels
-        taps = 1 if stage.reduction else math.prod(op.window.kernel)
-        run = segment.pixels_run(stage, width)
-        reads = run * channels * taps
-        if segment.strips > 1:
-            total += operator_instructions(graph, op) * (run - pixels) // pixels
-            pixels = run
-        total += slices * pixels * wraps.get(op.output, 0)
-        total += reads * sum(wraps.get(name, 0) for name in op.inputs)
-        total += (slices - 1) * pixels * PIXEL
-        if stage.reduction:
-            total += math.prod(stage.domain) * (PIXEL + channels * SUMS)
-        if slices > 1 and isinstance(op, Convolution) and op.groups == 1 and op.inputs[0] in made:
-            total += slices * results * SUMS + (slices - 1) * (reads * TAP + results * CHANNEL)
+        kernel = kernel_of(graph, segment, stage, op)
+        if kernel:
+            price = kernel_instructions(graph, segment, stage, op, kernel)
+        else:
+            price = operator_instructions(graph, op)
+            if len(operators) > 1 or segment.tile:
+                price += _beside_others(graph, op, stage, segment, slices, wraps, made)
+        price += guards * _guard(stage)
+        price -= sum(_copies(graph, name) for name, (concat, _) in through.items() if concat is op)
+        found.append(price)
+    return found
+
+
+def _beside_others(
+    graph: Graph,
+    op: Operator,
+    stage: Stage,
+    segment: Segment,
+    slices: int,
+    wraps: Mapping[str, int],
+    made: Container[str],
+) -> int:
+    """What portable TIR costs more in ``segment`` than alone.
+
+    1. Reading and writing a ring wraps around: a remainder for each pixel made, and for each tap of a window.
+    2. A slice of channels repeats the loops over pixels and, where it closes, those over windows; its sums are loaded
+       and stored once more with each slice.
+    3. A reduction over pixels that come one by one loads and stores a running sum for each.
+    4. Strips compute the columns between them in both.
+    """
+    height, width, channels = graph.tensors[op.output].shape
+    pixels, results = height * width, height * width * channels
+    taps = 1 if stage.reduction else math.prod(op.window.kernel)
+    run = segment.pixels_run(stage, width)
+    reads = run * channels * taps
+    total = 0
+    if segment.strips > 1:
+        total += operator_instructions(graph, op) * (run - pixels) // pixels
+        pixels = run
+    total += slices * pixels * wraps.get(op.output, 0)
+    total += reads * sum(wraps.get(name, 0) for name in op.inputs)
+    total += (slices - 1) * pixels * PIXEL
+    if stage.reduction:
+        total += math.prod(stage.domain) * (PIXEL + channels * SUMS)
+    if slices > 1 and isinstance(op, Convolution) and op.groups == 1 and op.inputs[0] in made:
+        total += slices * results * SUMS + (slices - 1) * (reads * TAP + results * CHANNEL)
     return total
 
 

@@ -16,9 +16,11 @@ import numpy as np
 
 from tvm_pex.graph import Convolution, Graph, Operator, Pool, Tensor, Window, subgraph
 from tvm_pex.memory_planner import Buffer, Problem
+from tvm_pex.scheduling.kernels import kernel_of, patch_bytes
 from tvm_pex.scheduling.rings import Times, last_reader
 from tvm_pex.scheduling.schedule import Ring, Schedule, Segment, Stage, written_through
 
+_WORD = 4  # patches are read by words
 _WIDEST = 255  # the largest magnitude of an 8-bit value, signed or not
 
 
@@ -93,6 +95,11 @@ def never_meet(a: Track, b: Track) -> bool:
 def sums_name(operator: str) -> str:
     """Name of the buffer of an operator's sums."""
     return f"{operator}.sums"
+
+
+def patch_name(operator: str) -> str:
+    """Name of the buffer to which an operator's kernel copies a window."""
+    return f"{operator}.patch"
 
 
 def memory_problem(graph: Graph, schedule: Schedule, *, kept: frozenset[str] | None = None) -> Problem:
@@ -173,7 +180,7 @@ def steps(schedule: Schedule) -> int:
 
 
 def region_tracks(graph: Graph, schedule: Schedule, base: int = 0) -> dict[str, Track]:
-    """Every whole tensor, ring and run of sums by name, from step ``base`` on. Inputs count from ``base``.
+    """Every whole tensor, ring, run of sums and patch by name, from step ``base`` on. Inputs count from ``base``.
 
     Of streamed inputs nothing is held.
     """
@@ -188,6 +195,12 @@ def region_tracks(graph: Graph, schedule: Schedule, base: int = 0) -> dict[str, 
                 first, last = clock.lifetime(segment, stage)
                 item = sum_bytes(clock.operators[stage.operator], graph)
                 tracks.append(Track(Buffer(sums_name(stage.operator), item * count, first, last, item)))
+            op = clock.operators[stage.operator]
+            patch = patch_bytes(op, kernel_of(graph, segment, stage, op))
+            if patch:
+                place = segment.operators.index(op.name)
+                buffer = Buffer(patch_name(op.name), patch, *clock.lifetime(segment, stage), _WORD)
+                tracks.append(Track(buffer, turn=Turn(clock.base[op.name], place, place)))
     return {track.buffer.name: track for track in tracks}
 
 
@@ -249,7 +262,7 @@ class _Clock:
         """Steps of ``operator``'s moments at rows x pixels of its domain, flattened."""
         stage, segment = self.stage[operator], self.segment[operator]
         rows = (stage.stride[0] * row + stage.delay[0]) * segment.extent[1] + self.base[operator]
-        pixels = stage.stride[1] * pixel + stage.delay[1]
+        pixels = stage.stride[1] * (pixel // segment.run) + stage.delay[1]
         return (rows[:, None] + pixels[None, :]).reshape(-1)
 
     def writers(self, op: Operator) -> list[str]:

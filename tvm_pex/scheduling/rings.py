@@ -24,14 +24,14 @@ Reader = tuple[Pair, Pair, tuple[int, ...], tuple[int, ...]]
 
 
 @functools.lru_cache(maxsize=65536)
-def ring_pixels(shape: Pair, stride: Pair, readers: tuple[Reader, ...]) -> int:
-    """Least ring for a (height, width) tensor made at ``stride`` from time 0 on, read by ``readers``.
+def ring_pixels(shape: Pair, stride: Pair, readers: tuple[Reader, ...], run: int = 1) -> int:
+    """Least ring for a (height, width) tensor made at ``stride`` from time 0 on, by runs of pixels, read by ``readers``.
 
     A reader is (stride, delay after the producer, row use, column use), uses as for ``last_reader``. Exact: the
     longest run of positions from the oldest that is still to be read to the newest made.
     """
-    made = made_times(shape, stride, (0, 0))
-    dead = np.maximum.accumulate(last_times(shape, readers).max(initial=_NEVER, axis=0))
+    made = made_times(shape, stride, (0, 0), run)
+    dead = np.maximum.accumulate(last_times(shape, readers, run).max(initial=_NEVER, axis=0))
     oldest = np.searchsorted(dead, made, side="left")
     pixels = int((np.arange(made.size) - np.minimum(oldest, np.arange(made.size))).max()) + 1
     if stride[1] == 0:  # whole rows are made at one moment: the newest is the last of its row
@@ -39,20 +39,20 @@ def ring_pixels(shape: Pair, stride: Pair, readers: tuple[Reader, ...]) -> int:
     return pixels
 
 
-def made_times(shape: Pair, stride: Pair, delay: Pair) -> Times:
-    """When each pixel of a (height, width) tensor is made, in row-major order."""
+def made_times(shape: Pair, stride: Pair, delay: Pair, run: int = 1) -> Times:
+    """When each pixel of a (height, width) tensor is made, in row-major order, by runs of pixels."""
     rows = stride[0] * np.arange(shape[0], dtype=np.int64) + delay[0]
-    columns = stride[1] * np.arange(shape[1], dtype=np.int64) + delay[1]
+    columns = stride[1] * (np.arange(shape[1], dtype=np.int64) // run) + delay[1]
     return (rows[:, None] * _PERIOD + columns[None, :]).reshape(-1)
 
 
-def last_times(shape: Pair, readers: Iterable[Reader]) -> Times:
+def last_times(shape: Pair, readers: Iterable[Reader], run: int = 1) -> Times:
     """For each reader (first axis) and pixel: when it is last read; ``_NEVER`` where it is not."""
     lines = [np.full(shape[0] * shape[1], _NEVER, np.int64)]
     for stride, delay, rows, columns in readers:
         row, column = last_reader(*rows), last_reader(*columns)
         row_time = np.where(row < 0, _NEVER, stride[0] * row + delay[0])
-        times = row_time[:, None] * _PERIOD + (stride[1] * column + delay[1])[None, :]
+        times = row_time[:, None] * _PERIOD + (stride[1] * (column // run) + delay[1])[None, :]
         never = (row < 0)[:, None] | (column < 0)[None, :]
         lines.append(np.where(never, _NEVER, times).reshape(-1))
     return np.stack(lines)

@@ -11,7 +11,8 @@ and operators that share a moment run in topological order. ``stride`` is the pr
     delay_p + stride_p * min(reach - pad, size_p - 1)
 
 Along an axis that is not in ``Segment.axes`` everything happens at time 0: a segment over ``rows`` alone computes whole
-rows. Operators whose only window covers their whole input run over the *input's* pixels and keep running sums.
+rows. A segment over pixels may compute a *run* of them at a moment: then c counts runs of its row, the last of which may
+be shorter, and so do reach, pad and size, rounded as the pixels of a run demand (``tvm_pex.scheduling.segments``). Operators whose only window covers their whole input run over the *input's* pixels and keep running sums.
 
 A tensor between two operators of a segment is a *ring*: pixel (r, c) lives at position ``(r * width + c) % pixels``.
 A ring of 0 pixels has no memory: it is read by a Concat alone, which copies it at the very moments at which it is made,
@@ -68,7 +69,7 @@ class Segment:
     """Operators that run interleaved.
 
     ``extent`` is the number of (row, pixel) moments; all of them pass once for each slice of ``tile`` channels, and
-    once for each of the ``strips``.
+    once for each of the ``strips``. At a moment each stage computes at most ``run`` pixels of a row.
     """
 
     axes: tuple[str, ...]
@@ -77,6 +78,7 @@ class Segment:
     extent: Pair
     tile: int | None = None
     strips: int = 1
+    run: int = 1
 
     @property
     def repeats(self) -> bool:
@@ -98,6 +100,8 @@ class Segment:
         loops = [f"channels/{self.tile}"] if self.tile else []
         loops += [f"{self.strips} strips"] if self.strips > 1 else []
         loops += [axis for axis in self.axes if axis != "channels"]
+        if self.run > 1:
+            loops[-1] = f"{self.run} pixels"
         return f"{', '.join(loops) or 'layer'}: {' '.join(self.operators)}"
 
 

@@ -26,7 +26,7 @@ from dataclasses import dataclass
 
 from tvm_pex.graph import Graph, Operator
 from tvm_pex.memory_planner import plan_memory
-from tvm_pex.scheduling.cost import operator_instructions, overhead, segment_macs
+from tvm_pex.scheduling.cost import priced, segment_macs
 from tvm_pex.scheduling.lifetimes import accumulators, memory_problem, segment_problem, sum_bytes
 from tvm_pex.scheduling.orders import operator_orders
 from tvm_pex.scheduling.schedule import Schedule, Segment
@@ -38,6 +38,7 @@ ALL_AXES = ("rows", "pixels", "channels")
 Progress = Callable[[int, int], None]
 _NONE = 1 << 100  # above any price, however dear recompute is made
 _SLACK = (0, 2, 5)  # percent above the least peak of single segments where paths are tried
+_RUNS = (1, 2, 4, 8)
 _STRIPS = (2, 3, 4, 6, 8)
 _WEIGHTS = (0, 16, 256, 1 << 40)  # instructions that a path is charged for a multiply-accumulate that it runs again
 _EFFORT = 300  # nodes of the planner's exact search: enough for a segment of a dozen buffers
@@ -162,7 +163,6 @@ def _candidates(
     graph: Graph, start: int, axes: Sequence[str], kept: frozenset[str], allowed: int, max_step: int | None
 ) -> Iterator[Candidate]:
     """Every segment that begins at ``start`` and runs at most ``allowed`` multiply-accumulates again."""
-    alone = [operator_instructions(graph, op) for op in graph.operators[start:]]
     for stop in range(start + 1, len(graph.operators) + 1):
         operators = graph.operators[start:stop]
         try:
@@ -180,7 +180,7 @@ def _candidates(
         for segment in segments:
             again = segment_macs(graph, operators, segment) - once
             if again <= allowed and (allowed or not again):  # strips may also leave out what nothing reads
-                price = sum(alone[: stop - start]) + overhead(graph, operators, segment)
+                price = priced(graph, operators, segment)
                 yield Candidate(start, stop, floor_of(graph, operators, segment, kept), price, segment, again)
 
 
@@ -190,8 +190,11 @@ def _segments(graph: Graph, operators: Sequence[Operator], axes: Sequence[str], 
     What does not go together for its axes does not with more operators either.
     """
     spatial = [axis for axis in axes if axis != "channels"]
-    if len(operators) == 1:  # the same loops whatever its axes, and the finest clock tells most about what is dead
-        return [make_segment(graph, operators, spatial)]
+    if len(operators) == 1:  # rows are faster, and the finest clock tells most about what is dead
+        segments = [make_segment(graph, operators, spatial[:1])]
+        if len(spatial) > 1:
+            segments += [make_segment(graph, operators, spatial, run=run) for run in _runs(graph, operators)]
+        return segments
     channels = sliced_channels(graph, operators) if "channels" in axes else None
     tiles = [tile for tile in range(1, channels or 1) if (channels or 1) % tile == 0]
     make = functools.partial(make_segment, graph, operators)
@@ -199,6 +202,8 @@ def _segments(graph: Graph, operators: Sequence[Operator], axes: Sequence[str], 
     for count in range(len(spatial) + 1):
         choice = spatial[:count]
         segments += [make(choice)] if choice else []
+        if count > 1:
+            segments += [make(choice, run=run) for run in _runs(graph, operators)[1:]]
         segments += [make(choice, tile) for tile in tiles]
         if choice and (allowed or _side_by_side(operators)):
             segments += _in_strips(make, choice, allowed)
@@ -213,18 +218,27 @@ def _segments_of_rows(
     Raises Unschedulable, which is StepTooLong where more than ``max_step`` instructions lie between two rows.
     """
     spatial = [axis for axis in axes if axis != "channels"]
-    choices = [spatial[: count + 1] for count in range(len(spatial))]
+    choices = [(spatial[:1], 1)]
+    if len(spatial) > 1:
+        choices += [(spatial, run) for run in _runs(graph, operators)]
     if max_step is None:
-        return [make_segment(graph, operators, choice) for choice in choices]
+        return [make_segment(graph, operators, choice, run=run) for choice, run in choices]
     found, shortest = list[Segment](), list[StepTooLong]()
-    for choice in choices:
+    for choice, run in choices:
         try:
-            found.append(bounded_segment(graph, operators, choice, max_step))
+            found.append(bounded_segment(graph, operators, choice, max_step, run))
         except StepTooLong as error:
             shortest.append(error)
     if not found:
         raise min(shortest, key=lambda error: error.instructions)
     return found
+
+
+def _runs(graph: Graph, operators: Sequence[Operator]) -> list[int]:
+    """Pixels to compute at a moment: more than one where kernels gain by it, less than whole rows."""
+    widest = max(graph.tensors[op.output].shape[1] for op in operators)
+    fast = any(op.name in graph.kernels for op in operators)
+    return [run for run in _RUNS if run == 1 or (fast and run < widest)]
 
 
 def _side_by_side(operators: Sequence[Operator]) -> bool:
@@ -250,7 +264,7 @@ def _in_strips(make: Callable[..., Segment], choice: list[str], allowed: int) ->
 def floor_of(graph: Graph, operators: Sequence[Operator], segment: Segment, kept: frozenset[str]) -> int:
     """Bytes that a segment needs as a rule: rings and sums, what may not be touched, and one more whole tensor.
 
-    Rings of one pixel are left out: they mostly hold nothing outside their turn.
+    Rings of one pixel, or one run, are left out: they mostly hold nothing outside their turn.
     """
     first = graph.operators.index(operators[0])
     after = graph.operators[first + len(operators) :]
@@ -262,7 +276,7 @@ def floor_of(graph: Graph, operators: Sequence[Operator], segment: Segment, kept
     moving = (read - fixed) | (own & outside_tensors(graph, [op.name for op in operators]))
     sizes = {name: graph.tensors[name].bytes for name in fixed | moving}
     inner = sum(
-        r.pixels * r.channels * graph.tensors[r.tensor].item_bytes for r in segment.rings if r.pixels > 1
+        r.pixels * r.channels * graph.tensors[r.tensor].item_bytes for r in segment.rings if r.pixels > segment.run
     ) + sum(sum_bytes(op, graph) * accumulators(op, graph, segment) for op in operators)
     largest = max((sizes[name] for name in moving), default=0)
     return sum(sizes[name] for name in fixed) + max(inner, largest)

@@ -36,21 +36,22 @@ def make_segment(
     axes: Sequence[str],
     tile: int | None = None,
     strips: int = 1,
+    run: int = 1,
     row_delays: Sequence[int] | None = None,
 ) -> Segment:
     """The segment that runs ``operators`` (in topological order) along ``axes``, a prefix of ("rows", "pixels").
 
     Operators with time to spare run early or late, whichever keeps less in memory. With a ``tile``, a divisor of
     ``sliced_channels``, the whole nest runs once for each slice of that many channels; with ``strips``, once for each
-    of at most that many strips of columns. ``row_delays`` replace the delays along rows, none of them by a lesser one
-    than ``row_waits`` asks for.
+    of at most that many strips of columns. Along pixels each operator computes ``run`` of them at a moment.
+    ``row_delays`` replace the delays along rows, none of them by a lesser one than ``row_waits`` asks for.
     Raises Unschedulable when two paths between the same operators disagree about strides, when a tensor would be read
     under another shape than it is written, when something inside needs a reduction's result, or when there would be
     strips of a reduction or of slices.
     """
     if tile is not None and strips > 1:
         raise Unschedulable("slices of channels are not cut into strips")
-    links = _Links(graph, operators)
+    links = _Links(graph, operators, run if "pixels" in axes else 1)
     if strips > 1:
         strips = _cut_into_strips(links, strips)
     flags = tuple(axis in axes for axis in _AXES)
@@ -72,10 +73,11 @@ def make_segment(
     )
     rings = tuple(Ring(name, pixels, tile or graph.tensors[name].shape[2]) for name, pixels in _rings(links, stages))
     extent = tuple(
-        max(stage.time(axis, stage.domain[axis] - 1) + 1 for stage in stages) if flags[axis] else 1 for axis in (0, 1)
+        max(stage.time(axis, (stage.domain[axis] - 1) // links.run[axis]) + 1 for stage in stages) if flags[axis] else 1
+        for axis in (0, 1)
     )
     names = (("channels",) if tile else ()) + tuple(a for a in _AXES if a in axes)
-    return Segment(names, stages, rings, (extent[0], extent[1]), tile, strips)
+    return Segment(names, stages, rings, (extent[0], extent[1]), tile, strips, links.run[1])
 
 
 def _cut_into_strips(links: _Links, strips: int) -> int:
@@ -145,9 +147,10 @@ def _by_channel(op: Operator, width: int) -> bool:
 class _Links:
     """Who feeds whom inside a segment, by position in its list of operators."""
 
-    def __init__(self, graph: Graph, operators: Sequence[Operator]) -> None:
+    def __init__(self, graph: Graph, operators: Sequence[Operator], run: int = 1) -> None:
         self.graph = graph
         self.operators = operators
+        self.run = (1, run)
         self.position = {op.name: k for k, op in enumerate(operators)}
         made = {op.output: k for k, op in enumerate(operators)}
         # What is whole already need not be added up as it comes.
@@ -180,10 +183,12 @@ class _Links:
         return 1 if self.reduction[k] else self.operators[k].window.stride[axis]
 
     def wait(self, k: int, p: int, axis: int) -> int:
-        """Rows (or pixels) of operator p's output that operator k must see before it can give its first."""
+        """Rows (or runs of pixels) of operator p's output that operator k must see before it can give its first."""
         if self.reduction[k]:
             return 0
-        return min(self.operators[k].window.reach(axis) - self.pad(k, p, axis), self.domain(p)[axis] - 1)
+        window = self.operators[k].window
+        last = (self.run[axis] - 1) * window.stride[axis] + window.reach(axis) - self.pad(k, p, axis)
+        return min(last, self.domain(p)[axis] - 1) // self.run[axis]
 
     def pad(self, k: int, p: int, axis: int) -> int:
         """How far before p's first position k's first window begins."""
@@ -312,4 +317,4 @@ def _ring_pixels(links: _Links, strides: Sequence[Pair], delays: Sequence[Pair],
         )
         for c in links.consumers[k]
     )
-    return ring_pixels((height, width), strides[k], readers)
+    return ring_pixels((height, width), strides[k], readers, links.run[1])

@@ -12,7 +12,7 @@ import math
 from collections.abc import Sequence
 
 from tvm_pex.graph import Graph, Operator
-from tvm_pex.scheduling.cost import operator_instructions
+from tvm_pex.scheduling.cost import stages_instructions
 from tvm_pex.scheduling.schedule import Segment, Stage
 from tvm_pex.scheduling.segments import Unschedulable, make_segment, row_waits
 from tvm_pex.scheduling.steps import arrival_stage, segment_steps, worst_of
@@ -27,13 +27,16 @@ class StepTooLong(Unschedulable):
         self.instructions = instructions
 
 
-def bounded_segment(graph: Graph, operators: Sequence[Operator], axes: Sequence[str], limit: int) -> Segment:
+def bounded_segment(
+    graph: Graph, operators: Sequence[Operator], axes: Sequence[str], limit: int, run: int = 1
+) -> Segment:
     """As make_segment, with no step above ``limit`` instructions but the last. Raises Unschedulable, or StepTooLong."""
-    segment = make_segment(graph, operators, axes)
+    segment = make_segment(graph, operators, axes, run=run)
     worst = worst_of(segment_steps(graph, segment))
     if worst <= limit:
         return segment
-    spread = make_segment(graph, operators, axes, row_delays=_spread_delays(graph, operators, segment, limit))
+    delays = _spread_delays(graph, operators, segment, limit)
+    spread = make_segment(graph, operators, axes, run=run, row_delays=delays)
     worst = min(worst, worst_of(segment_steps(graph, spread)))
     if worst > limit:
         raise StepTooLong(limit, round(worst))
@@ -45,9 +48,9 @@ def _spread_delays(graph: Graph, operators: Sequence[Operator], segment: Segment
     arrival, waits = arrival_stage(graph, segment), row_waits(graph, operators)
     unit = arrival.stride[0]
     period = math.lcm(unit, *(stage.stride[0] for stage in segment.stages))
-    costs = [operator_instructions(graph, op) / stage.domain[0] for op, stage in zip(operators, segment.stages)]
-    share = sum(segment_steps(graph, segment)) - sum(c * s.domain[0] for c, s in zip(costs, segment.stages))
-    loads = [share / segment.extent[0] * unit] * (period // unit)
+    prices = stages_instructions(graph, operators, segment)
+    costs = [price / stage.domain[0] for price, stage in zip(prices, segment.stages)]
+    loads = [0.0] * (period // unit)
     delays: list[int] = []
     for stage, cost, before in zip(segment.stages, costs, waits):
         least = max([stage.delay[0], *(delays[p] + wait for p, wait in before)])

@@ -2,8 +2,7 @@
 
 Step r is what the call that brings row r runs: the moments of the first segment from the one at which row r is due to
 the one before row r + 1 is, and in the last step all that comes after. Instructions are those of
-``tvm_pex.scheduling.cost``: those of an operator are spread evenly over its rows, what running together costs evenly
-over the moments.
+``tvm_pex.scheduling.cost``, those of a stage spread evenly over its rows.
 """
 
 from __future__ import annotations
@@ -12,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from tvm_pex.graph import Graph
-from tvm_pex.scheduling.cost import operator_instructions, segment_instructions
+from tvm_pex.scheduling.cost import segment_instructions, stages_instructions
 from tvm_pex.scheduling.schedule import Schedule, Segment, Stage
 
 
@@ -59,14 +58,11 @@ def segment_steps(graph: Graph, segment: Segment) -> list[float]:
     arrival = arrival_stage(graph, segment)
     rows = arrival.domain[0]
     operators = {op.name: op for op in graph.operators}
-    alone = {stage.operator: operator_instructions(graph, operators[stage.operator]) for stage in segment.stages}
-    together = (segment_instructions(graph, segment) - sum(alone.values())) / segment.extent[0]
+    prices = stages_instructions(graph, [operators[name] for name in segment.operators], segment)
     steps = [0.0] * rows
-    for time in range(segment.extent[0]):
-        steps[_step_at(arrival, time)] += together
-    for stage in segment.stages:
+    for stage, price in zip(segment.stages, prices, strict=True):
         for row in range(stage.domain[0]):
-            steps[_step_at(arrival, stage.time(0, row))] += alone[stage.operator] / stage.domain[0]
+            steps[_step_at(arrival, stage.time(0, row))] += price / stage.domain[0]
     return steps
 
 

@@ -16,7 +16,7 @@ from tvm_pex.microtvm.bare_metal.build import Network, Objects, TooSmallError, c
 from tvm_pex.microtvm.boards import Board
 from tvm_pex.microtvm.elf import Sections, read_sections
 from tvm_pex.microtvm.emulation import Emulation, Firmware, emulate
-from tvm_pex.microtvm.operator_profile import operator_instructions
+from tvm_pex.microtvm.operator_profile import Work, operator_work
 from tvm_pex.port_files import Array
 from tvm_pex.verification.verify import TOLERANCE, differs_as_float, same
 
@@ -57,7 +57,7 @@ class FirmwareReport:
     stack_bytes: int
     sections: Sections
     steps: tuple[int, ...]
-    operators: Mapping[str, int] | None
+    operators: Mapping[str, Work] | None
 
     @property
     def instructions(self) -> int:
@@ -84,7 +84,7 @@ def run_firmware(network: Network, task: Task) -> FirmwareReport:
         operators = None
         if task.operators is not None:
             build = network.build
-            operators = operator_instructions(wide, build, task.operators, first, timeout=task.timeout)
+            operators = operator_work(wide, build, task.operators, first, timeout=task.timeout)
         return _report(network, task, ran, stack, read_sections(firmware.elf, task.board), operators)
 
 
@@ -108,7 +108,7 @@ def _firmware(objects: Objects, stack_bytes: int, *, counts: bool, device: Board
 
 
 def _report(
-    network: Network, task: Task, ran: Emulation, stack: int, sections: Sections, operators: Mapping[str, int] | None
+    network: Network, task: Task, ran: Emulation, stack: int, sections: Sections, operators: Mapping[str, Work] | None
 ) -> FirmwareReport:
     pairs = list(zip(task.expected.values(), ran.outputs.values(), strict=True))
     return FirmwareReport(

@@ -1,6 +1,6 @@
 """What one operator does at one moment: the TIR of a single output pixel (or, for reductions, a single input pixel).
 
-Portable scalar TIR, the same for the c and the llvm target. Windows are clipped to the tensor, so padding costs nothing
+Portable scalar TIR, the same for the c and the llvm target; or, in ``external``, calls of kernels in C. Windows are clipped to the tensor, so padding costs nothing
 and reads nothing; the arithmetic is that of ``tvm_pex.graph``. One module for each kind of operator; ``place`` has what
 they are told, ``emit_operator`` chooses.
 """
@@ -13,11 +13,12 @@ from typing import Any
 from tvm_pex.graph import Add, Concat, Convolution, Dequantize, Gather, Operator, Pad, Pool, Quantize, Slice
 from tvm_pex.lowering.kernels.convolution import convolution, pack_weights
 from tvm_pex.lowering.kernels.elementwise import add, dequantize, quantize
+from tvm_pex.lowering.kernels.external import emit_run
 from tvm_pex.lowering.kernels.moves import concat, gather, pad, slice_
 from tvm_pex.lowering.kernels.place import Expr, Moment, Place, Running, Store, loop_name
 from tvm_pex.lowering.kernels.pool import pool
 
-__all__ = ["Expr", "Moment", "Place", "Running", "Store", "emit_operator", "loop_name", "pack_weights"]
+__all__ = ["Expr", "Moment", "Place", "Running", "Store", "emit_operator", "emit_run", "loop_name", "pack_weights"]
 
 _EMITTERS: dict[type, Callable[..., None]] = {
     Convolution: convolution,

@@ -16,13 +16,14 @@ Expr = Any  # tir.PrimExpr, or a Python int
 
 @dataclass(frozen=True)
 class Store:
-    """Where a tensor lives: a flat TIR pointer, and the ring position of pixel (row, column).
+    """Where a tensor lives: a flat TIR buffer, its pointer, and the ring position of pixel (row, column).
 
     ``width`` and ``channels`` are those of the view; ``channels`` of a sliced tensor count one slice. ``pixels`` is the
     ring's length, None for a whole tensor; ``base`` the channel of the stored pixel where the tensor, or the present
     slice of it, begins; ``first`` the column of the tensor at which the store's columns begin.
     """
 
+    buffer: Any
     pointer: Any
     width: int
     channels: int
@@ -30,11 +31,20 @@ class Store:
     base: Expr = 0
     first: Expr = 0
 
+    @property
+    def wraps(self) -> bool:
+        """True if pixels of one row may lie at both ends of the ring."""
+        return self.pixels is not None and self.pixels % self.width != 0
+
+    def position(self, row: Expr, column: Expr) -> Expr:
+        """Of a store that wraps: the pixel's place in the ring."""
+        return tir.truncmod(row * self.width + column - self.first, self.pixels)
+
     def at(self, row: Expr, column: Expr) -> Expr:
         """Index of the pixel's first channel, or of the slice's."""
+        if self.wraps:
+            return self.position(row, column) * self.channels + self.base
         column = column - self.first
-        if self.pixels is not None and self.pixels % self.width:
-            return tir.truncmod(row * self.width + column, self.pixels) * self.channels + self.base
         if self.pixels is not None:
             row = tir.truncmod(row, self.pixels // self.width) if self.pixels > self.width else 0
         return (row * self.width + column) * self.channels + self.base
@@ -42,11 +52,12 @@ class Store:
 
 @dataclass(frozen=True)
 class Running:
-    """Sums that outlive a moment: they begin with the bias or 0, and at the end become the output.
+    """Sums that outlive a moment, a TIR buffer and its pointer: they begin with the bias or 0, and become the output.
 
     A ``reduction`` adds one input pixel at a moment and gives one output pixel; else slices of channels are added up.
     """
 
+    buffer: Any
     sums: Any
     begins: Expr
     ends: Expr
@@ -67,10 +78,12 @@ class Moment:
 class Place:
     """Everything a kernel may touch. ``scratch`` is one int32 or float32 that the C compiler keeps in a register.
 
-    The scratch's type is the one in which the kernel computes.
+    The scratch's type is the one in which the kernel computes. ``constants`` are pointers by name, ``buffers`` the TIR
+    buffers behind them.
 
     ``slice_in`` and ``slice_out`` are channels of a slice where the input or the output is taken by slices.
-    ``written`` are the inputs, by position, that lie in the output already.
+    ``written`` are the inputs, by position, that lie in the output already. A ``kernel`` in C computes whole runs of
+    pixels; some copy windows to a ``patch``, a TIR buffer.
     """
 
     inputs: tuple[Store, ...]
@@ -78,10 +91,13 @@ class Place:
     shape_out: Shape
     dtype_out: str
     constants: dict[str, Any]
+    buffers: dict[str, Any]
     scratch: Any
     slice_in: int | None = None
     slice_out: int | None = None
     written: frozenset[int] = frozenset()
+    kernel: str | None = None
+    patch: Any = None
 
     @property
     def dtype(self) -> str:

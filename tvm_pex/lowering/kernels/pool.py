@@ -20,7 +20,7 @@ def pool(ib: Any, op: Pool, place: Place, moment: Moment) -> None:
             pixel = place.inputs[0].at(moment.row, moment.column)
             acc[0] = tir.Select(running.begins, place.wide(0), place.wide(running.sums[c])) + place.wide(x[pixel + c])
             with ib.if_scope(running.ends):
-                place.output.pointer[output + c] = _pooled(op, place, math.prod(op.window.kernel))
+                place.output.pointer[output + c] = pooled(op, place)
             with ib.else_scope():
                 running.sums[c] = tir.Cast(running.sums.dtype, acc[0])
         else:
@@ -31,12 +31,14 @@ def pool(ib: Any, op: Pool, place: Place, moment: Moment) -> None:
                 acc[0] = tir.max(acc[0], value) if op.maximum else acc[0] + value
 
             size = for_window(ib, op, place, moment, tap)
-            place.output.pointer[output + c] = _pooled(op, place, size)
+            place.output.pointer[output + c] = pooled(op, place, size)
 
 
-def _pooled(op: Pool, place: Place, size: Expr) -> Expr:
+def pooled(op: Pool, place: Place, size: Expr = None) -> Expr:
+    """What becomes of the sum or the maximum in the scratch; ``size`` is that of the window, None if it is whole."""
     value = place.scratch[0]
     if not op.maximum:
+        size = math.prod(op.window.kernel) if size is None else size
         divide = tir.Div if place.dtype == "float32" else tir.truncdiv
         value = divide(value, place.wide(size))
     if op.rescale:

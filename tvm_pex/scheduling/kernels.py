@@ -1,0 +1,55 @@
+"""Kernels in C that operators may run by, and where in a schedule they do. Pure.
+
+``Graph.kernels`` says which kernel an operator has; the segment has the last word: strips, sums over slices of channels
+and slices that are no multiple of 4 channels run as portable TIR.
+"""
+
+from __future__ import annotations
+
+import math
+
+from tvm_pex.graph import Convolution, Graph, Operator, Pool
+from tvm_pex.scheduling.schedule import Segment, Stage
+
+PAIRS, PAIRS_PATCH = "pex_pairs", "pex_pairs_patch"
+WIDE, WIDE_PATCH = "pex_pairs_wide", "pex_pairs_wide_patch"
+LANES, LANES_PATCH = "pex_lanes", "pex_lanes_patch"
+DEPTHWISE, ADD, SUM = "pex_depthwise", "pex_add", "pex_sum"
+WIDER = {PAIRS: WIDE, PAIRS_PATCH: WIDE_PATCH}
+"""Faster kernels of the same packing, which need scratch."""
+BLOCK = 4  # output channels that a kernel computes at once
+
+
+def kernel_of(graph: Graph, segment: Segment, stage: Stage, op: Operator) -> str | None:
+    """The kernel by which ``op`` runs in ``segment``; None where it is TIR."""
+    kernel = graph.kernels.get(op.name)
+    if kernel is None or segment.strips > 1:
+        return None
+    if isinstance(op, Pool):
+        return kernel if stage.reduction else None
+    if isinstance(op, Convolution):
+        sliced = {ring.tensor for ring in segment.rings} if segment.tile else set()
+        if stage.reduction or (op.groups == 1 and op.inputs[0] in sliced):
+            return None
+    return kernel if (segment.tile or 0) % BLOCK == 0 else None
+
+
+def patch_bytes(op: Operator, kernel: str | None) -> int:
+    """Bytes of a kernel's scratch: see pex_kernels.h."""
+    windows = {PAIRS_PATCH: 2, LANES_PATCH: 1, WIDE: 4, WIDE_PATCH: 5}.get(kernel or "", 0)
+    return windows * depth(op) if windows and isinstance(op, Convolution) else 0
+
+
+def depth(op: Convolution) -> int:
+    """Inputs of one result, to a multiple of 4."""
+    return rounded_up(math.prod(op.window.kernel) * (op.views[0][2] // op.groups))
+
+
+def rounded_up(count: int) -> int:
+    """The next multiple of a block."""
+    return -(-count // BLOCK) * BLOCK
+
+
+def is_depthwise(op: Convolution, graph: Graph) -> bool:
+    """True if each output channel is made of the input channel of its number alone."""
+    return op.groups == op.views[0][2] == graph.tensors[op.output].shape[2]
