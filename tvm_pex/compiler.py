@@ -133,20 +133,7 @@ def _compiled(
     for graph, schedule in cut.regions:
         check_once(graph, schedule)
     watcher = ModelMemory(options.overwrite_input, pools)
-    build = build_c(
-        cut.mod,
-        planner=ALGORITHM,
-        pools=[pool.name for pool in pools],
-        module=STEP_MODULE if cut.streamed else MODULE,
-        instruments=[watcher],
-        # TVM's storage rewrite would merge our buffers behind the planner's back.
-        config={"tir.disable_storage_rewrite": True},
-    )
-    kernels = {kernel for graph, schedule in cut.regions for kernel in kernels_in(graph, schedule)}
-    sources = {
-        f"{HEADERS if name.endswith('.h') else SOURCES}/{name}": text for name, text in source_files(kernels).items()
-    }
-    build = replace(build, files={**build.files, **sources})
+    build = build_partition(cut, watcher, STEP_MODULE if cut.streamed else MODULE)
     memory = watcher.plan
     assert memory is not None, "TVM did not plan memory"
     inputs = _places(build.inputs, memory.inputs, memory)
@@ -157,6 +144,24 @@ def _compiled(
     uses = tuple(used.use for used in memory.pools)
     graph, relay = cut.reading.graph, str(cut.mod)
     return CompiledModel(build, memory.peak, uses, inputs, outputs, memory, report, model, graph, relay)
+
+
+def build_partition(cut: Partition, watcher: ModelMemory, module: str) -> CBuild:
+    """C of a rewritten module, planned as ``watcher`` was asked to, whose names begin with ``tvmgen_<module>``."""
+    build = build_c(
+        cut.mod,
+        planner=ALGORITHM,
+        pools=[pool.name for pool in watcher.pools],
+        module=module,
+        instruments=[watcher],
+        # TVM's storage rewrite would merge our buffers behind the planner's back.
+        config={"tir.disable_storage_rewrite": True},
+    )
+    kernels = {kernel for graph, schedule in cut.regions for kernel in kernels_in(graph, schedule)}
+    sources = {
+        f"{HEADERS if name.endswith('.h') else SOURCES}/{name}": text for name, text in source_files(kernels).items()
+    }
+    return replace(build, files={**build.files, **sources})
 
 
 def _with_rows(model: Model, cut: Partition, build: CBuild, memory: ModelPlan) -> CBuild:

@@ -276,6 +276,7 @@ class Graph:
 
     ``streamed`` are inputs that are never whole in memory: the caller hands in row after row while the program runs.
     The first operator, and no other, reads such an input, each pixel once: it has the Window of one pixel.
+    ``handed_out`` are outputs that are never whole either: the caller takes each row when it is made.
     ``kernels`` names, by operator, kernels in C (``tvm_pex.scheduling.kernels``), packed for ``core``; the others run
     as portable TIR.
     """
@@ -286,6 +287,12 @@ class Graph:
     outputs: tuple[str, ...]
     constants: Mapping[str, npt.NDArray[Any]] = field(default_factory=dict)
     streamed: tuple[str, ...] = ()
+    handed_out: tuple[str, ...] = ()
+
+    @property
+    def outside(self) -> frozenset[str]:
+        """Tensors of which the caller holds the present row, and the program nothing."""
+        return frozenset((*self.streamed, *self.handed_out))
 
     @property
     def arrival(self) -> Operator | None:
@@ -320,6 +327,7 @@ class Graph:
             "outputs": self.outputs,
             "constants": list(self.constants),
             "streamed": self.streamed,
+            "handed_out": self.handed_out,
             "kernels": dict(self.kernels),
             "core": self.core,
         }
@@ -341,6 +349,7 @@ def subgraph(graph: Graph, operators: Sequence[Operator]) -> Graph:
         outputs=tuple(outputs),
         constants={name: graph.constants[name] for name in constants},
         streamed=tuple(name for name in inputs if name in graph.streamed),
+        handed_out=tuple(name for name in outputs if name in graph.handed_out),
         kernels={name: kernel for name, kernel in graph.kernels.items() if name in inside},
         core=graph.core,
     )
@@ -357,6 +366,7 @@ def graph_from_json(text: str) -> Graph:
         outputs=tuple(record["outputs"]),
         constants={name: np.empty(0, np.int8) for name in record["constants"]},
         streamed=tuple(record["streamed"]),
+        handed_out=tuple(record["handed_out"]),
         kernels=record["kernels"],
         core=record["core"],
     )

@@ -18,7 +18,8 @@ class PlanOptions:
     times the model's multiply-accumulates may be run. ``pools``, instead of ``ram``, are memories that buffers are
     spread over, and the schedule is the fastest with what their accesses cost. With ``stream_input`` the caller hands
     in the largest input row by row, and it is never whole in memory unless something needs all of it; no more than
-    ``max_step`` instructions lie between two rows.
+    ``max_step`` instructions lie between two rows. With ``stream_output`` besides, the caller takes each row of the only
+    output when it is made, and the input has no last row.
     spread over, and the schedule is the fastest with what their accesses cost.
     Operators run by kernels in C, packed for ``core``, one of ``tvm_pex.scheduling.cores``; None: by portable TIR.
     """
@@ -31,4 +32,5 @@ class PlanOptions:
     pools: tuple[MemoryPool, ...] = ()
     stream_input: bool = False
     max_step: int | None = None
+    stream_output: bool = False
     core: str | None = None

@@ -17,6 +17,7 @@ its last parameter the row's number, int32; it fails, on purpose, until it has t
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import json
 from collections.abc import Callable, Sequence
@@ -107,6 +108,10 @@ def partition(mod: Any, options: PlanOptions = PlanOptions(), progress: Progress
     if options.stream_input and "rows" not in options.axes:
         raise NotStreamable("an input comes by rows only where the loops may slice rows")
     mod, reading, kept = read_module(mod, options.overwrite_input, options.stream_input)
+    if options.stream_output:
+        reading = dataclasses.replace(
+            reading, graph=dataclasses.replace(reading.graph, handed_out=reading.graph.outputs)
+        )
     graphs = [with_kernels(graph, options.core) if options.core else graph for graph in split_regions(reading)]
     schedules = [_schedule_of(graph, options, kept, progress) for graph in graphs]
     regions = [
@@ -221,7 +226,8 @@ class _Rewriter(relay.ExprMutator):  # type: ignore[misc]
             parameters[position] = self.row(name)
             parameters.append(self.number)
         body = self.visit(function.body)
-        return relay.Function(parameters, body, function.ret_type, function.type_params, function.attrs)
+        kind = None if graph.handed_out else function.ret_type
+        return relay.Function(parameters, body, kind, function.type_params, function.attrs)
 
     def row(self, name: str) -> Any:
         """The parameter that takes the place of the streamed input."""
@@ -236,6 +242,8 @@ class _Rewriter(relay.ExprMutator):  # type: ignore[misc]
         if name is None or name not in self.region_of:
             return super().visit(expr)
         value = self.result(name)
+        if name in self.reading.graph.handed_out:
+            return value
         if self.shape_of(name) == _shape(expr):
             return value
         return relay.reshape(value, _shape(expr))
@@ -253,7 +261,9 @@ class _Rewriter(relay.ExprMutator):  # type: ignore[misc]
         return region.results[name]
 
     def shape_of(self, name: str) -> tuple[int, ...]:
-        """Shape of a tensor in Relay: as its first reader outside wants it."""
+        """Shape of a tensor in Relay: as its first reader outside wants it, or of a row."""
+        if name in self.reading.graph.handed_out:
+            return self.reading.graph.tensors[name].shape[1:]
         if name in self.first_use:
             return _shape(self.first_use[name])
         if name in self.region_of:

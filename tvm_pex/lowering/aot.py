@@ -28,6 +28,8 @@ SOURCES = "codegen/host/src"
 HEADERS = "codegen/host/include"
 RUNTIME_HEADERS = "runtime/include"
 
+WINDOW_MODULE = f"{MODULE}_window"  # of what is run once for each window of a stream
+
 _RUNTIME = Path(__file__).parent / "runtime" / "include"
 _CONSTANT = re.compile(
     r"#ifdef __cplusplus\nextern \"C\" \{\n#endif\n"
@@ -154,7 +156,7 @@ def build_c(
 
 def own_name(symbol: str) -> str:
     """The name of a generated function without the module's."""
-    for module in (STEP_MODULE, MODULE):
+    for module in (STEP_MODULE, WINDOW_MODULE, MODULE):
         symbol = symbol.removeprefix(f"tvmgen_{module}_")
     return symbol
 

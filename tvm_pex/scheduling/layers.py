@@ -25,8 +25,7 @@ def layer_problem(graph: Graph) -> Problem:
         last.update(dict.fromkeys(op.inputs, step))
     last.update(dict.fromkeys(graph.outputs, end))
     read = {name for op in graph.operators for name in op.inputs} | {op.output for op in graph.operators}
-    read -= set(graph.streamed)
-    used = [t for t in graph.tensors.values() if t.name in read or t.name in graph.outputs]
+    used = [t for t in graph.tensors.values() if t.name in (read | set(graph.outputs)) - graph.outside]
     return Problem(tuple(Buffer(t.name, t.bytes, first[t.name], last[t.name]) for t in used))
 
 
@@ -49,8 +48,10 @@ def lower_bound(graph: Graph, kept: frozenset[str] = frozenset()) -> int:
     4. While a kept input is read for the last time, it is there beside the result's pixel, or its slice.
     """
     tensors = graph.tensors
-    there = [name for name in graph.inputs if name not in graph.streamed]
-    ends = [sum(tensors[name].bytes for name in names) for names in (there, graph.outputs)]
+    ends = [
+        sum(tensors[name].bytes for name in names if name not in graph.outside)
+        for names in (graph.inputs, graph.outputs)
+    ]
     above: dict[str, int] = {name: tensors[name].bytes for name in graph.inputs}
     for op in graph.operators:  # the smallest tensor that ``op.output`` is made of
         above[op.output] = min(min(above[name], tensors[name].bytes) for name in op.inputs)

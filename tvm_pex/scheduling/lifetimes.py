@@ -111,7 +111,7 @@ def memory_problem(graph: Graph, schedule: Schedule, *, kept: frozenset[str] | N
     tracks = region_tracks(graph, schedule)
     for name in set(graph.inputs) & tracks.keys():
         tracks[name] = as_input(tracks[name], kept is not None and name not in kept)
-    for name in graph.outputs:
+    for name in set(graph.outputs) & tracks.keys():
         tracks[name] = as_output(tracks[name], steps(schedule) - 1)
     return problem_of(tracks.values())
 
@@ -133,7 +133,7 @@ def segment_problem(graph: Graph, segment: Segment, kept: frozenset[str] = froze
             tracks[name] = as_output(tracks[name], last)
         elif name in kept:
             tracks[name] = as_input(tracks[name], False)
-    for name in part.outputs:
+    for name in set(part.outputs) & tracks.keys():
         tracks[name] = as_output(tracks[name], last)
     for name in (*graph.inputs, *(op.output for op in before)):
         if name in needed and name not in tracks:
@@ -182,10 +182,10 @@ def steps(schedule: Schedule) -> int:
 def region_tracks(graph: Graph, schedule: Schedule, base: int = 0) -> dict[str, Track]:
     """Every whole tensor, ring, run of sums and patch by name, from step ``base`` on. Inputs count from ``base``.
 
-    Of streamed inputs nothing is held.
+    Of streamed inputs, and of outputs that are handed out, nothing is held.
     """
     clock = _Clock(graph, schedule, base)
-    apart = clock.ring_pixels.keys() | set(graph.streamed)
+    apart = clock.ring_pixels.keys() | graph.outside
     tracks = [_whole(clock, graph.tensors[name]) for name in graph.tensors if name not in apart]
     for segment in schedule.segments:
         tracks += [_ring(clock, segment, ring) for ring in segment.rings if ring.pixels]

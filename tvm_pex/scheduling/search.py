@@ -162,8 +162,14 @@ def _all_paths(
 def _candidates(
     graph: Graph, start: int, axes: Sequence[str], kept: frozenset[str], allowed: int, max_step: int | None
 ) -> Iterator[Candidate]:
-    """Every segment that begins at ``start`` and runs at most ``allowed`` multiply-accumulates again."""
-    for stop in range(start + 1, len(graph.operators) + 1):
+    """Every segment that begins at ``start`` and runs at most ``allowed`` multiply-accumulates again.
+
+    Where rows are handed out as they are made, all runs with the rows that come.
+    """
+    stops = range(start + 1, len(graph.operators) + 1)
+    if graph.handed_out:
+        stops = stops[-1:] if start == 0 else stops[:0]
+    for stop in stops:
         operators = graph.operators[start:stop]
         try:
             if operators[0] == graph.arrival:
@@ -269,11 +275,12 @@ def floor_of(graph: Graph, operators: Sequence[Operator], segment: Segment, kept
     first = graph.operators.index(operators[0])
     after = graph.operators[first + len(operators) :]
     own = {op.output for op in operators}
-    read = {name for op in operators for name in op.inputs} - own - set(graph.streamed)
+    read = {name for op in operators for name in op.inputs} - own
     needed = {name for op in after for name in op.inputs} | set(graph.outputs)
-    made = (set(graph.inputs) - set(graph.streamed)) | {op.output for op in graph.operators[:first]}
+    made = set(graph.inputs) | {op.output for op in graph.operators[:first]}
     fixed = made & (needed | (kept & read))
     moving = (read - fixed) | (own & outside_tensors(graph, [op.name for op in operators]))
+    fixed, moving = fixed - graph.outside, moving - graph.outside
     sizes = {name: graph.tensors[name].bytes for name in fixed | moving}
     inner = sum(
         r.pixels * r.channels * graph.tensors[r.tensor].item_bytes for r in segment.rings if r.pixels > segment.run
