@@ -148,8 +148,3 @@ def _instructions(cut: Partition, hop: int) -> int:
 
 def _aligned(count: int) -> int:
     return -(-count // ARENA_ALIGNMENT) * ARENA_ALIGNMENT
-
-
-def windows_of(stream: Any, rows: int, hop: int) -> list[Any]:
-    """The windows of a stream of rows, first axis, as the program sees them."""
-    return [stream[start : start + rows] for start in range(0, len(stream) - rows + 1, hop)]

@@ -1,4 +1,4 @@
-"""Successive windows of one stream of rows: which tensors move on with them, and where the rest begins. Relay in and out.
+"""Successive windows of one stream of rows: which tensors move on with them, and where the rest begins. Relay only.
 
 A window of rows begins ``hop`` rows after the one before. A tensor *moves on* if its rows for the next window are those
 for this one, some rows further, with new ones at the end. Rules:

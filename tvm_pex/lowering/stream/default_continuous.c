@@ -29,19 +29,21 @@ static int32_t run_window(struct tvmgen_default_continuous* state) {
 #endif
 }
 
-/* Leaves the rows that the next window shares with this one. */
+/* Leaves the rows that the next window shares with this one. Below 0 are rows that lie between them. */
 static void move_on(struct tvmgen_default_continuous* state) {
   uint8_t* const window = state->memory + PEX_WINDOW_OFFSET;
   const int32_t gone = TVMGEN_DEFAULT_CONTINUOUS_HOP / PEX_EVERY;
   state->kept -= gone;
-  memmove(window, window + (size_t)gone * PEX_WINDOW_ROW_BYTES, (size_t)state->kept * PEX_WINDOW_ROW_BYTES);
+  if (state->kept > 0)
+    memmove(window, window + (size_t)gone * PEX_WINDOW_ROW_BYTES, (size_t)state->kept * PEX_WINDOW_ROW_BYTES);
   state->wanted = TVMGEN_DEFAULT_CONTINUOUS_HOP;
 }
 
 static int32_t take_row(struct tvmgen_default_continuous* state, const void* row) {
-  uint8_t* const window = state->memory + PEX_WINDOW_OFFSET;
   if (state->kept == PEX_WINDOW_ROWS) move_on(state);
-  if (run_row(state, row, window + (size_t)state->kept * PEX_WINDOW_ROW_BYTES) != MORE_ROWS_WANTED) return -1;
+  const size_t place = state->kept > 0 ? (size_t)state->kept : 0;
+  uint8_t* const made = state->memory + PEX_WINDOW_OFFSET + place * PEX_WINDOW_ROW_BYTES;
+  if (run_row(state, row, made) != MORE_ROWS_WANTED) return -1;
   if (state->row >= PEX_FIRST && (state->row - PEX_FIRST) % PEX_EVERY == 0) state->kept++;
   state->row += state->row == PEX_LAST ? 1 - PEX_ROUND : 1;
   state->wanted--;
