@@ -43,6 +43,7 @@ class Rhythm:
 class ContinuousModel:
     """C of a network over a stream. ``memory_bytes`` are everything but the row that comes and the outputs.
 
+    ``first_result`` is the number of rows with which the first result comes; then there is one after each hop.
     ``arenas`` are the bytes of the two parts' own arenas, ``window_bytes`` those of the rows that windows share.
     Instructions are estimates: of a hop, and of a whole window that shares nothing.
     """
@@ -52,6 +53,7 @@ class ContinuousModel:
     memory_bytes: int
     arenas: tuple[int, int]
     window_bytes: int
+    first_result: int
     hop_instructions: int
     window_instructions: int
 
@@ -93,6 +95,7 @@ def compile_continuous(model: Model, hop: int, options: PlanOptions = PlanOption
         places[2] + window_arena,
         (row_bytes, window_arena),
         shared,
+        rhythm.first + rhythm.every * (split.cut_rows - 1) + 1,
         once + later,
         sum(schedule_instructions(*region) for region in whole.regions),
     )
