@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import json
+import tarfile
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from model_files import OWN, shared_model
 from relay_forms import add, average, convolution, dense, random, source
+from test_cli import tvm_pex
 from test_quantized_io import model_of, numbers, quantise
 
 from tvm_pex._tvm import relay
@@ -97,3 +102,28 @@ def test_the_cut_is_where_everything_goes_through_one_tensor() -> None:
     onward = valid(first, 4, 4, kernel=1, seed=5)
     split = split_windows(classifier(add(padded, onward), ROWS - 2, BANDS, 4), 4)
     assert split.moving == ("conv0",)
+
+
+def test_the_commands(tmp_path: Path) -> None:
+    model, options = shared_model("str_ww_ref_model"), ("--stream-input", "--hop", "4")
+    report = json.loads(tvm_pex("plan", "--json", *options, model).stdout)
+    assert (report["window_rows"], report["hop"]) == (30, 4)
+    assert report["hop_instructions"] < report["window_instructions"] / 4
+    assert "dense8" in report["once_for_each_window"]
+    verified = json.loads(tvm_pex("verify", "--json", "--inputs", "30", *options, model).stdout)
+    assert (verified["exact"], verified["windows"]) == (True, 30)
+    assert verified["memory_bytes"] == report["memory_bytes"]
+    assert tvm_pex("compile", *options, model, "-o", tmp_path / "out.tar").returncode == 0
+    with tarfile.open(tmp_path / "out.tar") as archive:
+        assert "./codegen/host/include/tvmgen_default_continuous.h" in archive.getnames()
+
+
+def test_what_the_commands_refuse() -> None:
+    for command, *options in (
+        ("plan", "--hop", "4"),
+        ("plan", "--stream-input", "--hop", "4", "--ram", "64k"),
+        ("run", "--stream-input", "--hop", "4"),
+        ("plan", "--stream-input", "--hop", "4"),  # its first convolution pads rows
+    ):
+        done = tvm_pex(command, *options, OWN)
+        assert (done.returncode, done.stderr.count("\n")) == (2, 1), done.stderr

@@ -39,11 +39,12 @@ Step = Callable[[str, "int | None", "int | None"], None]
 
 @dataclass(frozen=True)
 class Request:
-    """A model file, how to plan it, and whether to answer in JSON."""
+    """A model file, how to plan it, and whether to answer in JSON. ``hop``: rows between successive windows, if any."""
 
     path: Path
     options: PlanOptions
     as_json: bool
+    hop: int | None = None
 
 
 def parse_bytes(text: str, option: str = "--ram") -> int:
@@ -86,6 +87,10 @@ def parse_pools(texts: Sequence[str], option: str = "--pool") -> tuple[MemoryPoo
     return tuple(pools)
 
 
+def _plain(options: PlanOptions) -> PlanOptions:
+    return PlanOptions(quantized_io=options.quantized_io, stream_input=True)
+
+
 def _pools(_context: click.Context, option: click.Parameter, texts: tuple[str, ...]) -> tuple[MemoryPool, ...]:
     return parse_pools(texts, option.opts[0])
 
@@ -105,6 +110,7 @@ def planning(command: Callable[..., None]) -> Callable[..., None]:
         pools: tuple[MemoryPool, ...],
         stream_input: bool,
         max_step: int | None,
+        hop: int | None,
         **own: Any,
     ) -> None:
         if pools and ram is not None:
@@ -116,7 +122,9 @@ def planning(command: Callable[..., None]) -> Callable[..., None]:
         options = PlanOptions(
             AXES[axes], overwrite_input, quantized_io, ram, max_overhead, pools, stream_input, max_step
         )
-        command(Request(model, options, as_json), **own)
+        if hop is not None and (not stream_input or options != _plain(options)):
+            raise BadInput("--hop needs --stream-input, and takes no other option of the plan but --quantized-io")
+        command(Request(model, options, as_json, hop), **own)
 
     for decorate in (
         click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead of tables."),
@@ -140,6 +148,12 @@ def planning(command: Callable[..., None]) -> Callable[..., None]:
             type=click.IntRange(min=1),
             metavar="INSTRUCTIONS",
             help="Run no more than this between two rows of --stream-input, even if it takes more memory.",
+        ),
+        click.option(
+            "--hop",
+            type=click.IntRange(min=1),
+            metavar="ROWS",
+            help="Continuous recognition with --stream-input: a result after every ROWS rows of a stream without end.",
         ),
         click.option(
             "--quantized-io",
@@ -185,30 +199,37 @@ def progress() -> Iterator[Step]:
         yield lambda what, done, total: bar.update(task, description=what, completed=done or 0, total=total)
 
 
-def compile_request(request: Request, step: Step) -> tuple[Model, CompiledModel]:
-    """Load and compile. What is wrong with the input becomes BadInput; all else is a bug and keeps its traceback."""
+def load_request(request: Request, step: Step) -> Model:
+    """The model. What is wrong with the file becomes BadInput."""
     step("loading TVM", None, None)
     try:
         from tvm_pex import _tvm
     except ImportError as error:
         raise BadInput(str(error)) from None
+    from tvm_pex.frontend.tflite_model import ModelError, load_model
+
+    _tvm.silence()
+    step(f"reading {request.path.name}", None, None)
+    try:
+        return load_model(request.path)
+    except ModelError as error:
+        raise BadInput(str(error)) from None
+
+
+def compile_request(request: Request, step: Step) -> tuple[Model, CompiledModel]:
+    """Load and compile. What is wrong with the input becomes BadInput; all else is a bug and keeps its traceback."""
+    model = load_request(request, step)
     from tvm_pex.compiler import compile_model
     from tvm_pex.frontend.streaming import NotStreamable
-    from tvm_pex.frontend.tflite_model import ModelError, load_model
     from tvm_pex.lowering.aot import AotError
     from tvm_pex.scheduling.search import OverBudget
     from tvm_pex.scheduling.spreading import StepTooLong
 
-    _tvm.silence()
     path = request.path
-    step(f"reading {path.name}", None, None)
     try:
-        model = load_model(path)
         report = functools.partial(step, "finding the schedule")
         compiled = compile_model(model, request.options, report)
         return compiled.model, compiled
-    except ModelError as error:
-        raise BadInput(str(error)) from None
     except (AotError, NotStreamable) as error:
         raise BadInput(f"{path}: {error}") from None
     except StepTooLong as error:

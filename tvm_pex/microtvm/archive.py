@@ -45,6 +45,11 @@ def archive(model: Model, compiled: CompiledModel) -> bytes:
     }
     files = {name: text.encode() for name, text in texts.items()}
     files[f"parameters/{MODULE}.params"] = bytes(tvm.runtime.save_param_dict({}))
+    return tar_of(files)
+
+
+def tar_of(files: Mapping[str, bytes]) -> bytes:
+    """The same bytes for the same files, every time."""
     buffer = io.BytesIO()
     with tarfile.open(fileobj=buffer, mode="w", format=tarfile.USTAR_FORMAT) as tar:
         for name, data in sorted(files.items()):
