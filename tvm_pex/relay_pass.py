@@ -70,7 +70,9 @@ class PexPartition:
     ``axes`` are any of "rows", "pixels" (only with rows) and "channels". After a run, ``refused`` lists the operators
     that stay stock, with reasons. With ``overwrite_input`` schedules may count on the model input's dead rows. With
     ``ram`` each region gets its fastest schedule of at most that many bytes; search.OverBudget is raised if none fits.
-    With ``max_overhead`` each region may run up to that many times its multiply-accumulates. With ``stream_input`` the
+    With ``max_overhead`` each region may run up to that many times its multiply-accumulates. With ``core``, one of
+    ``tvm_pex.scheduling.kernel_cost.CORES``, operators call kernels in C, for target c alone, whose sources
+    (``tvm_pex.micro_kernels.files``) have to be compiled too; without it they are portable. With ``stream_input`` the
     result is for TVM's ahead-of-time executor alone, where rings outlive a call; streaming.NotStreamable is raised if
     no input can come by rows, and spreading.StepTooLong if more than ``max_step`` instructions lie between two.
     """
@@ -82,6 +84,7 @@ class PexPartition:
         progress: Progress | None = None,
         ram: int | None = None,
         max_overhead: float = 1.0,
+        core: str | None = None,
         stream_input: bool = False,
         max_step: int | None = None,
     ) -> None:
@@ -90,6 +93,7 @@ class PexPartition:
             overwrite_input,
             ram=ram,
             max_overhead=max_overhead,
+            core=core,
             stream_input=stream_input,
             max_step=max_step,
         )

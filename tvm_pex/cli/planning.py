@@ -8,7 +8,7 @@ import math
 import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +19,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from tvm_pex.cli.errors import BadInput, NothingFits
 from tvm_pex.options import PlanOptions
 from tvm_pex.pools import MemoryPool
+from tvm_pex.scheduling.kernel_cost import CORES
 
 if TYPE_CHECKING:
     from tvm_pex.compiler import CompiledModel
@@ -26,7 +27,9 @@ if TYPE_CHECKING:
     from tvm_pex.scheduling.search import OverBudget
 
 _CHOICES = ("rows", "pixels", "channels"), ("rows", "pixels"), ("rows", "channels"), ("rows",), ("channels",)
-AXES = {",".join(axes): axes for axes in _CHOICES}
+AXES: dict[str, tuple[str, ...]] = {",".join(axes): axes for axes in _CHOICES} | {"layers": ()}
+PORTABLE = "portable"
+DEFAULT_CORE = "cortex-m4"
 _UNITS = {"": 1, "k": 1024, "kib": 1024, "m": 1024**2, "mib": 1024**2}
 _COST_STEP = 4  # from one memory to the next
 _C_KEYWORDS = (
@@ -39,12 +42,20 @@ Step = Callable[[str, "int | None", "int | None"], None]
 
 @dataclass(frozen=True)
 class Request:
-    """A model file, how to plan it, and whether to answer in JSON. ``hop``: rows between successive windows, if any."""
+    """A model file, how to plan it, and whether to answer in JSON.
+
+    ``core_given``: the user has named one. ``hop``: rows between successive windows, if any.
+    """
 
     path: Path
     options: PlanOptions
     as_json: bool
+    core_given: bool = False
     hop: int | None = None
+
+    def on(self, core: str) -> Request:
+        """The same for ``core``, unless the user has named one."""
+        return self if self.core_given else replace(self, options=replace(self.options, core=core))
 
 
 def parse_bytes(text: str, option: str = "--ram") -> int:
@@ -88,7 +99,7 @@ def parse_pools(texts: Sequence[str], option: str = "--pool") -> tuple[MemoryPoo
 
 
 def _plain(options: PlanOptions) -> PlanOptions:
-    return PlanOptions(quantized_io=options.quantized_io, stream_input=True)
+    return PlanOptions(quantized_io=options.quantized_io, core=options.core, stream_input=True)
 
 
 def _pools(_context: click.Context, option: click.Parameter, texts: tuple[str, ...]) -> tuple[MemoryPool, ...]:
@@ -111,6 +122,7 @@ def planning(command: Callable[..., None]) -> Callable[..., None]:
         stream_input: bool,
         max_step: int | None,
         hop: int | None,
+        core: str | None,
         **own: Any,
     ) -> None:
         if pools and ram is not None:
@@ -120,11 +132,19 @@ def planning(command: Callable[..., None]) -> Callable[..., None]:
         if max_step is not None and not stream_input:
             raise BadInput("--max-step is about the time between two rows: it needs --stream-input")
         options = PlanOptions(
-            AXES[axes], overwrite_input, quantized_io, ram, max_overhead, pools, stream_input, max_step
+            AXES[axes],
+            overwrite_input,
+            quantized_io,
+            ram,
+            max_overhead,
+            pools,
+            None if core == PORTABLE else core or DEFAULT_CORE,
+            stream_input,
+            max_step,
         )
         if hop is not None and (not stream_input or options != _plain(options)):
-            raise BadInput("--hop needs --stream-input, and takes no other option of the plan but --quantized-io")
-        command(Request(model, options, as_json, hop), **own)
+            raise BadInput("--hop needs --stream-input, and of the options of the plan takes --quantized-io and --core")
+        command(Request(model, options, as_json, core is not None, hop), **own)
 
     for decorate in (
         click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead of tables."),
@@ -133,7 +153,7 @@ def planning(command: Callable[..., None]) -> Callable[..., None]:
             type=click.Choice(list(AXES)),
             default=next(iter(AXES)),
             metavar="AXES",
-            help=f"What the loops may slice; one of: {'; '.join(AXES)}.  [default: {next(iter(AXES))}]",
+            help=f"What the loops may slice; one of: {'; '.join(AXES)} (not at all).  [default: {next(iter(AXES))}]",
         ),
         click.option(
             "--overwrite-input", is_flag=True, help="Let the plan reuse input bytes as soon as they have been read."
@@ -182,6 +202,12 @@ def planning(command: Callable[..., None]) -> Callable[..., None]:
             callback=_pools,
             help="A memory, as sram=64k; repeat it for others, as psram=8m@10: cold buffers go to the dearer ones. "
             f"COST is in instructions an access.  [default: 1, then {_COST_STEP} times that of the pool before]",
+        ),
+        click.option(
+            "--core",
+            type=click.Choice([*CORES, PORTABLE]),
+            help="The core for which kernels are packed and priced; the C runs on any. portable: none of our kernels, "
+            f"only C that TVM generates.  [default: {DEFAULT_CORE}, or that of --board]",
         ),
         click.argument("model", type=click.Path(path_type=Path), metavar="MODEL.tflite"),
     ):

@@ -107,7 +107,7 @@ def run(
     except (MissingTools, ValueError) as error:
         raise BadInput(str(error)) from None
     with progress() as step:
-        model, compiled = compile_request(request, step)
+        model, compiled = compile_request(request.on(whole.cpu), step)
         if output and output.suffix != ".npz" and len(model.outputs) > 1:
             raise BadInput(f"{output}: the model has {len(model.outputs)} outputs; give the name of a .npz")
         report, stock = _measured(model, compiled, choices, step)

@@ -24,7 +24,7 @@ from tvm_pex.scheduling.kernels import ADD, DEPTHWISE, LANES, LANES_PATCH, PAIRS
 Array = npt.NDArray[np.int64]
 
 SUM_SHIFT = 22  # pex_add.c
-TAPS, ROWS = 64, 16  # pex_kernels.h
+TAPS, ROWS, RUNS = 64, 16, 25  # pex_kernels.h
 _LEAST_SHIFT = 33  # pex_requantise.h: below it, sums are shifted to the left
 _CONSTANT_BITS = 14  # below the point of a bias that is the result: any with a sum of 24 bits and a shift above 33
 _INT8 = (-128, 127)
@@ -81,7 +81,7 @@ def _convolution(graph: Graph, op: Convolution, core: str) -> str | None:
     if op.groups > 1:
         alone = is_depthwise(op, graph) and channels % 4 == 0 and few
         return DEPTHWISE if alone and layer_of(graph, op, pairs=False) else None
-    direct = few and channels % 4 == 0
+    direct = few and positions <= RUNS and channels % 4 == 0
     if core != "cortex-m55" and layer_of(graph, op, pairs=True):
         return PAIRS if direct else PAIRS_PATCH
     if layer_of(graph, op, pairs=False):

@@ -36,6 +36,11 @@ class Board:
     systick_hz: int
     boot: int
 
+    @property
+    def cpu(self) -> str:
+        """The core by gcc's name."""
+        return self.flags[0].removeprefix("-mcpu=")
+
     def shrunk(self, ram_bytes: int | None, flash_bytes: int | None) -> Board:
         """The same board with less memory; None leaves it. Raises ValueError for more than it has."""
         ram, flash = (

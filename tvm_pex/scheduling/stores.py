@@ -14,7 +14,8 @@ class Layout:
     """Pixel (row, column) lies at ``((row * width + column) % ring) * pitch + first`` elements of ``buffer``.
 
     ``buffer`` is the tensor's own name, or that of the Concat's output in which it lies. ``ring`` is None for a tensor
-    that is whole, of which no remainder is taken.
+    that is whole, of which no remainder is taken. A ring of a single run has ``width`` 0, so that no run lies at both
+    ends of it.
     """
 
     buffer: str
@@ -41,4 +42,5 @@ def layout_of(graph: Graph, segment: Segment, tensor: str, view: Shape) -> Layou
     maker = next(op.name for op in graph.operators if op.output == tensor)
     domain = next(stage.domain for stage in segment.stages if stage.operator == maker)
     pixels = None if ring.pixels == math.prod(domain) else ring.pixels
-    return Layout(tensor, domain[1], ring.channels, pixels, first)
+    width = 0 if pixels == segment.run > 1 else domain[1]
+    return Layout(tensor, width, ring.channels, pixels, first)

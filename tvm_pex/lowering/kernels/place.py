@@ -34,15 +34,15 @@ class Store:
     @property
     def wraps(self) -> bool:
         """True if pixels of one row may lie at both ends of the ring."""
-        return self.pixels is not None and self.pixels % self.width != 0
+        return self.pixels is not None and self.width > 0 and self.pixels % self.width != 0
 
     def position(self, row: Expr, column: Expr) -> Expr:
-        """Of a store that wraps: the pixel's place in the ring."""
+        """The pixel's place in the ring, if there is one of pixels."""
         return tir.truncmod(row * self.width + column - self.first, self.pixels)
 
     def at(self, row: Expr, column: Expr) -> Expr:
         """Index of the pixel's first channel, or of the slice's."""
-        if self.wraps:
+        if self.wraps or (self.pixels and not self.width):
             return self.position(row, column) * self.channels + self.base
         column = column - self.first
         if self.pixels is not None:

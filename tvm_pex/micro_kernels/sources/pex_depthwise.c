@@ -67,34 +67,6 @@ PEX_INLINE struct sums added(struct sums s, const int8_t* x, struct four w) {
 #define TIGHT
 #endif
 
-/* 3 rows of 3 positions, two pixels. */
-TIGHT static void two_3x3(const struct pex_window* window, const int8_t* w, const struct pex_block* block,
-                          const struct pex_parameters* p, int8_t* y) {
-  const int8_t *r0 = window->at[0], *r1 = window->at[1], *r2 = window->at[2];
-  for (const struct pex_block* end = block + p->outputs / 4; block != end; block++, y += 4, w += 36) {
-    struct sums a = begun(block), b = a;
-#define POSITION(k)                        \
-  {                                        \
-    struct four taps = read_weights(w + k); \
-    a = added(a, x, taps);                 \
-    b = added(b, z, taps);                 \
-  }
-#define ROW(r, k)                                                \
-  {                                                              \
-    const int8_t *x = r##k, *z = x + window->moves[k].next;      \
-    int32_t step = window->moves[k].step;                        \
-    POSITION(12 * k) x += step, z += step;                       \
-    POSITION(12 * k + 4) x += step, z += step;                   \
-    POSITION(12 * k + 8) r##k += 4;                              \
-  }
-    ROW(r, 0)
-    ROW(r, 1)
-    ROW(r, 2)
-    put(y, a, block, p);
-    put(y + p->output_pitch, b, block, p);
-  }
-}
-
 /* Lines of any number of positions. */
 TIGHT static void one_of_any_size(const struct pex_window* window, const int8_t* w, const struct pex_block* block,
                                   const struct pex_parameters* p, int8_t* y) {
@@ -122,28 +94,73 @@ TIGHT static void positions(const struct pex_window* window, const int8_t* w, co
   }
 }
 
+#if defined(__thumb2__)
+
+#include "pex_depthwise_3x3.h"
+
+/* The positions in `count` columns from `left` on. */
+static void find_columns(struct pex_columns* columns, const int8_t* x, const int8_t* zeros,
+                         const struct pex_parameters* p, int32_t row, int32_t left, int32_t count) {
+  *columns = (struct pex_columns){zeros, {0, 0, 0, 0, 0}};
+  if (row < 0 || row >= p->height) return;
+  int32_t position = row * p->stored_width + left;
+  if (position >= p->ring) position %= p->ring; /* negative only if the first column is */
+  for (int32_t k = 0; k < count; k++, position++) {
+    if (position == p->ring) position = 0;
+    int32_t inside = left + k >= 0 && left + k < p->width;
+    const int8_t* at = inside ? x + position * p->pitch : zeros;
+    if (k == 0)
+      columns->first = at;
+    else
+      columns->apart[k - 1] = (int32_t)((uintptr_t)at - (uintptr_t)columns->first);
+  }
+}
+
+/* 3 x 3 positions, the pixels from (row, column) on: computes three or four, or none, and says how many. */
+static int32_t some_3x3(const int8_t* x, const int8_t* weights, const int8_t* w, const struct pex_block* block,
+                        const struct pex_parameters* p, int8_t* y, int32_t row, int32_t column, int32_t pixels) {
+  int32_t top = row * p->stride_rows - p->pad_rows, left = column * p->stride_columns - p->pad_columns;
+  if (p->special || pixels < 3 || p->kernel_rows != 3 || p->kernel_columns != 3 || p->dilation_columns > 1) return 0;
+  struct pex_job job = {.weights = w, .block = block, .y = y, .pitch = p->output_pitch, .channels = p->outputs,
+                        .offset = p->offset};
+  if (p->stride_columns == 1) {
+    for (int32_t k = 0; k < 3; k++)
+      find_columns(&job.rows[k], x, weights + p->zeros, p, top + k * p->dilation_rows, left, 6);
+    (pixels > 3 ? pex_four_apart_by_1 : pex_three_apart_by_1)(&job);
+    return pixels > 3 ? 4 : 3;
+  }
+  if (p->stride_columns != 2 || pixels < 4 || left < 0 || left + 9 > p->width) return 0;
+  for (int32_t k = 0; k < 3; k++) {
+    struct pex_columns* columns = &job.rows[k];
+    find_columns(columns, x, weights + p->zeros, p, top + k * p->dilation_rows, left, 2);
+    int32_t step = columns->first == weights + p->zeros ? 0 : p->pitch;
+    if (step && (columns->first - x) / step + 9 > p->ring) return 0; /* the ring ends between them */
+    *columns = (struct pex_columns){columns->first, {step, 3 * step, 5 * step, 7 * step, 0}};
+  }
+  pex_four_apart_by_2(&job);
+  return 4;
+}
+
+#endif
+
 int32_t pex_depthwise(int8_t* x, int8_t* weights, int32_t* parameters, int8_t* y, int32_t row, int32_t column,
                       int32_t pixels, int32_t first) {
   const struct pex_parameters* p = (const struct pex_parameters*)parameters;
   const struct pex_block* block = pex_blocks(parameters) + first;
   const int8_t* w = weights + 4 * first * p->kernel_rows * p->kernel_columns;
   struct pex_window window;
+  window.pixels = 0;
   while (pixels > 0) {
-    pex_find_window(&window, x, weights + p->zeros, p, row, column, pixels, 0);
-    int32_t found = window.pixels;
-    pixels -= found, column += found;
-    while (found > 0) {
-      int32_t done = 1;
-      if (found > 1 && window.count == 3 && window.columns == 3)
-        two_3x3(&window, w, block, p, y), done = 2;
-      else if (window.columns == 1)
-        positions(&window, w, block, p, y);
-      else
-        one_of_any_size(&window, w, block, p, y);
-      y += done * p->output_pitch;
-      found -= done;
-      if (found > 0) pex_move_on(&window, done);
+    int32_t done = 0;
+#if defined(__thumb2__)
+    done = some_3x3(x, weights, w, block, p, y, row, column, pixels);
+#endif
+    if (done == 0) {
+      pex_find_window(&window, x, weights + p->zeros, p, row, column, 1, 0);
+      (window.columns == 1 ? positions : one_of_any_size)(&window, w, block, p, y);
+      done = 1;
     }
+    pixels -= done, column += done, y += done * p->output_pitch;
   }
   return 0;
 }

@@ -11,6 +11,7 @@
 #define PEX_INLINE static inline __attribute__((always_inline))
 #define PEX_TAPS 64 /* window positions, and rows of them, at most: but for windows that are copied to a patch */
 #define PEX_ROWS 16
+#define PEX_RUNS 25 /* positions of a window that pex_pairs reads where they lie */
 
 struct pex_parameters {
   /* The input: pixel (row, column) lies at byte ((row * stored_width + column) % ring) * pitch. */

@@ -9,54 +9,40 @@
 #include "pex_requantise.h"
 #include "pex_window.h"
 
-PEX_INLINE void begin(int32_t sums[4], const struct pex_block* block) {
-  for (int32_t k = 0; k < 4; k++) sums[k] = block->bias[k];
+PEX_INLINE struct pex_job begun(const int8_t* weights, const int32_t* parameters, int32_t first) {
+  const struct pex_parameters* p = (const struct pex_parameters*)parameters;
+  return (struct pex_job){
+      .weights = weights + 4 * first * p->depth, .block = pex_blocks(parameters) + first, .offset = p->offset};
 }
 
-PEX_INLINE void put(int8_t* y, const int32_t sums[4], const struct pex_block* block, const struct pex_parameters* p,
-                    int32_t count) {
-  int32_t even0 = sums[0], even1 = sums[2];
-  int32_t odd0 = (int32_t)((uint32_t)sums[1] - (uint32_t)even0), odd1 = (int32_t)((uint32_t)sums[3] - (uint32_t)even1);
-  pex_put(y, even0, odd0, even1, odd1, block, p, count);
-}
-
-/* `at` are the starts of `count` runs of `bytes` inputs. */
-static void one_pixel(const int8_t* const* at, int32_t count, int32_t bytes, const int8_t* weights,
-                      const struct pex_block* block, const struct pex_parameters* p, int8_t* y) {
-  const int8_t* const* end = at + count;
-  for (int32_t left = p->outputs; left > 0; left -= 4, y += 4, block++) {
-    int32_t sums[4];
-    begin(sums, block);
-    const int8_t* const* run = at;
-    do weights = pex_dot_one(sums, *run, weights, bytes);
-    while (++run != end);
-    put(y, sums, block, p, left);
+/* All blocks of one pixel; or of two, of which the second one's results lie behind the first one's. */
+static void compute(struct pex_job job, const int8_t* const* runs, int32_t count, int32_t bytes, int8_t* y,
+                    const struct pex_parameters* p, int32_t two) {
+  int32_t left = p->outputs;
+  job.runs = runs, job.runs_end = runs + count, job.bytes = bytes;
+  job.y = y, job.y2 = y + p->output_pitch;
+#if defined(PEX_FAST_BLOCKS)
+  if (!p->special && left > 3) {
+    job.end = job.block + left / 4;
+    job.weights = two ? pex_two_pixels(&job) : pex_one_pixel(&job);
+    left &= 3;
   }
-}
-
-#if PEX_DOT_TWO
-
-/* The same for two pixels. */
-static void two_pixels(const struct pex_window* window, int32_t bytes, const int8_t* weights,
-                       const struct pex_block* block, const struct pex_parameters* p, int8_t* y) {
-  for (int32_t left = p->outputs; left > 0; left -= 4, y += 4, block++) {
-    int32_t sums[8];
-    begin(sums, block);
-    begin(sums + 4, block);
-    for (int32_t k = 0; k < window->count; k++)
-      weights = pex_dot_two(sums, window->at[k], weights, bytes, window->moves[k].next);
-    put(y, sums, block, p, left);
-    put(y + p->output_pitch, sums + 4, block, p, left);
-  }
-}
-
 #endif
+  for (; left > 0; left -= 4) {
+    int32_t sums[8];
+    const struct pex_block* block = job.block;
+    job.sums = sums, job.end = block + 1;
+    job.weights = two ? pex_two_sums(&job) : pex_one_sums(&job);
+    pex_put(job.y, sums[0], sums[1], sums[2], sums[3], block, p, left);
+    if (two) pex_put(job.y2, sums[4], sums[5], sums[6], sums[7], block, p, left);
+    job.block = job.end, job.y += 4, job.y2 += 4;
+  }
+}
 
 int32_t pex_pairs(int8_t* x, int8_t* weights, int32_t* parameters, int8_t* y, int32_t row, int32_t column,
                   int32_t pixels, int32_t first) {
   const struct pex_parameters* p = (const struct pex_parameters*)parameters;
-  const struct pex_block* block = pex_blocks(parameters) + first;
-  const int8_t* w = weights + 4 * first * p->depth;
+  struct pex_job job = begun(weights, parameters, first);
   struct pex_window window;
   while (pixels > 0) {
     pex_find_window(&window, x, weights + p->zeros, p, row, column, pixels, 1);
@@ -64,12 +50,23 @@ int32_t pex_pairs(int8_t* x, int8_t* weights, int32_t* parameters, int8_t* y, in
     pixels -= found, column += found;
     while (found > 0) {
       int32_t done = 1;
-#if PEX_DOT_TWO
-      if (found > 1)
-        two_pixels(&window, bytes, w, block, p, y), done = 2;
-      else
+#if defined(PEX_DOT_TWO)
+      const int8_t* runs[2 * PEX_RUNS]; /* the second pixel's first */
+      if (found > 1) {
+        for (int32_t k = 0; k < window.count; k++) {
+          runs[2 * k] = window.at[k] + window.moves[k].next;
+          runs[2 * k + 1] = window.at[k];
+        }
+        compute(job, runs, 2 * window.count, bytes, y, p, 1);
+        done = 2;
+      } else if (window.pixels == 1 && pixels > 0) { /* windows that lie anywhere */
+        pex_find_positions(runs, 2, x, weights + p->zeros, p, row, column);
+        pex_find_positions(runs + 1, 2, x, weights + p->zeros, p, row, column - 1);
+        compute(job, runs, 2 * p->kernel_rows * p->kernel_columns, p->channels, y, p, 1);
+        done = 2, pixels--, column++;
+      }
 #endif
-        one_pixel(window.at, window.count, bytes, w, block, p, y);
+      if (done == 1) compute(job, window.at, window.count, bytes, y, p, 0);
       y += done * p->output_pitch;
       found -= done;
       if (found > 0) pex_move_on(&window, done);
@@ -81,30 +78,25 @@ int32_t pex_pairs(int8_t* x, int8_t* weights, int32_t* parameters, int8_t* y, in
 int32_t pex_pairs_patch(int8_t* x, int8_t* weights, int32_t* parameters, int8_t* y, int32_t row, int32_t column,
                         int32_t pixels, int32_t first, int8_t* patch) {
   const struct pex_parameters* p = (const struct pex_parameters*)parameters;
-  const struct pex_block* block = pex_blocks(parameters) + first;
-  const int8_t* w = weights + 4 * first * p->depth;
-  const int8_t* const at[1] = {patch};
-#if PEX_DOT_TWO
-  struct pex_window window;
-  window.at[0] = patch;
-  window.moves[0].next = p->depth;
-  window.count = 1;
+  struct pex_job job = begun(weights, parameters, first);
+  const int8_t* const runs[2] = {patch + p->depth, patch};
+#if defined(PEX_DOT_TWO)
   for (; pixels > 1; pixels -= 2, column += 2, y += 2 * p->output_pitch) {
     pex_copy_window(patch, x, p, row, column);
     pex_copy_window(patch + p->depth, x, p, row, column + 1);
-    two_pixels(&window, p->depth, w, block, p, y);
+    compute(job, runs, 2, p->depth, y, p, 1);
   }
 #endif
   for (; pixels > 0; pixels--, column++, y += p->output_pitch) {
     pex_copy_window(patch, x, p, row, column);
-    one_pixel(at, 1, p->depth, w, block, p, y);
+    compute(job, runs + 1, 1, p->depth, y, p, 0);
   }
   return 0;
 }
 
-#if PEX_DOT_WIDE
+#if defined(PEX_DOT_WIDE)
 
-/* The places of `bytes` inputs of one of two pixels in what pex_dot_wide reads; gives the place behind them. */
+/* Puts `bytes` inputs of one of two pixels where pex_two_pixels reads them; gives the place behind them. */
 static int32_t* widen(int32_t* wide, const int8_t* x, int32_t bytes) {
   const int8_t* end = x + bytes;
   do {
@@ -116,36 +108,23 @@ static int32_t* widen(int32_t* wide, const int8_t* x, int32_t bytes) {
   return wide;
 }
 
-static void two_wide_pixels(const int32_t* wide, const int8_t* weights, const struct pex_block* block,
-                            const struct pex_parameters* p, int8_t* y) {
-  for (int32_t left = p->outputs; left > 0; left -= 4, y += 4, block++) {
-    int32_t sums[8];
-    begin(sums, block);
-    begin(sums + 4, block);
-    weights = pex_dot_wide(sums, wide, weights, 4 * p->depth);
-    put(y, sums, block, p, left);
-    put(y + p->output_pitch, sums + 4, block, p, left);
-  }
-}
-
 int32_t pex_pairs_wide(int8_t* x, int8_t* weights, int32_t* parameters, int8_t* y, int32_t row, int32_t column,
                        int32_t pixels, int32_t first, int8_t* patch) {
   const struct pex_parameters* p = (const struct pex_parameters*)parameters;
-  const struct pex_block* block = pex_blocks(parameters) + first;
-  const int8_t* w = weights + 4 * first * p->depth;
-  int32_t* wide = (int32_t*)(void*)patch;
+  struct pex_job job = begun(weights, parameters, first);
+  const int8_t* const runs[1] = {patch};
   struct pex_window window;
   window.pixels = 0;
   for (; pixels > 1; pixels -= 2, y += 2 * p->output_pitch) {
     for (int32_t k = 0; k < 2; k++, column++, window.pixels--) {
-      int32_t* to = wide + k;
+      int32_t* wide = (int32_t*)(void*)patch + k;
       if (window.pixels > 0)
         pex_move_on(&window, 1);
       else
         pex_find_window(&window, x, weights + p->zeros, p, row, column, pixels - k, 1);
-      for (int32_t m = 0; m < window.count; m++) to = widen(to, window.at[m], window.columns * p->channels);
+      for (int32_t m = 0; m < window.count; m++) wide = widen(wide, window.at[m], window.columns * p->channels);
     }
-    two_wide_pixels(wide, w, block, p, y);
+    compute(job, runs, 1, 4 * p->depth, y, p, 1);
   }
   return pixels ? pex_pairs(x, weights, parameters, y, row, column, 1, first) : 0;
 }
@@ -153,16 +132,15 @@ int32_t pex_pairs_wide(int8_t* x, int8_t* weights, int32_t* parameters, int8_t* 
 int32_t pex_pairs_wide_patch(int8_t* x, int8_t* weights, int32_t* parameters, int8_t* y, int32_t row, int32_t column,
                              int32_t pixels, int32_t first, int8_t* patch) {
   const struct pex_parameters* p = (const struct pex_parameters*)parameters;
-  const struct pex_block* block = pex_blocks(parameters) + first;
-  const int8_t* w = weights + 4 * first * p->depth;
-  int32_t* wide = (int32_t*)(void*)patch;
+  struct pex_job job = begun(weights, parameters, first);
+  const int8_t* const runs[1] = {patch};
   int8_t* narrow = patch + 4 * p->depth;
   for (; pixels > 1; pixels -= 2, y += 2 * p->output_pitch) {
     for (int32_t k = 0; k < 2; k++, column++) {
       pex_copy_window(narrow, x, p, row, column);
-      widen(wide + k, narrow, p->depth);
+      widen((int32_t*)(void*)patch + k, narrow, p->depth);
     }
-    two_wide_pixels(wide, w, block, p, y);
+    compute(job, runs, 1, 4 * p->depth, y, p, 1);
   }
   return pixels ? pex_pairs_patch(x, weights, parameters, y, row, column, 1, first, narrow) : 0;
 }

@@ -8,21 +8,27 @@ static int32_t place(const struct pex_parameters* p, int32_t row, int32_t column
   return position < p->ring ? position : position % p->ring;
 }
 
-/* Each position a line of its own. */
-static void find_positions(struct pex_window* window, const int8_t* x, const int8_t* zeros,
-                           const struct pex_parameters* p, int32_t top, int32_t left) {
-  const int8_t** at = window->at;
+void pex_find_positions(const int8_t** at, int32_t apart, const int8_t* x, const int8_t* zeros,
+                        const struct pex_parameters* p, int32_t row, int32_t column) {
+  int32_t top = row * p->stride_rows - p->pad_rows, left = column * p->stride_columns - p->pad_columns;
+  int32_t first = left < 0 ? 0 : left;
   for (int32_t k = 0; k < p->kernel_rows; k++, top += p->dilation_rows) {
     int32_t inside = top >= 0 && top < p->height;
-    int32_t start = inside ? place(p, top, left < 0 ? 0 : left) - (left < 0 ? 0 : left) : 0;
-    for (int32_t m = 0, column = left; m < p->kernel_columns; m++, column += p->dilation_columns, at++) {
+    int32_t start = inside ? place(p, top, first) - first : 0;
+    for (int32_t m = 0, c = left; m < p->kernel_columns; m++, c += p->dilation_columns, at += apart) {
       *at = zeros;
-      if (!inside || column < 0 || column >= p->width) continue;
-      int32_t position = start + column;
+      if (!inside || c < 0 || c >= p->width) continue;
+      int32_t position = start + c;
       while (position >= p->ring) position -= p->ring;
       *at = x + position * p->pitch;
     }
   }
+}
+
+/* Each position a line of its own. */
+static void find_single_positions(struct pex_window* window, const int8_t* x, const int8_t* zeros,
+                                  const struct pex_parameters* p, int32_t row, int32_t column) {
+  pex_find_positions(window->at, 1, x, zeros, p, row, column);
   window->count = p->kernel_rows * p->kernel_columns;
   window->columns = 1;
   window->pixels = 1;
@@ -34,7 +40,7 @@ void pex_find_window(struct pex_window* window, const int8_t* x, const int8_t* z
   int32_t extent = (p->kernel_columns - 1) * p->dilation_columns, beyond = p->width - 1 - left - extent;
   int32_t step = p->dilation_columns * p->pitch, apart = in_runs && p->kernel_columns > 1 && step != p->channels;
   if (left < 0 || beyond < 0 || apart) {
-    find_positions(window, x, zeros, p, top, left);
+    find_single_positions(window, x, zeros, p, row, column);
     return;
   }
   int32_t whole = 1; /* pixels of this row whose windows have all columns */
@@ -42,16 +48,16 @@ void pex_find_window(struct pex_window* window, const int8_t* x, const int8_t* z
     whole = beyond / p->stride_columns + 1;
     if (whole > pixels) whole = pixels;
   }
-  int32_t last = (whole - 1) * p->stride_columns + extent;
   for (int32_t k = 0, r = top; k < p->kernel_rows; k++, r += p->dilation_rows) {
     window->at[k] = zeros;
     window->moves[k].step = window->moves[k].next = 0;
     if (r < 0 || r >= p->height) continue;
-    int32_t position = place(p, r, left);
-    if (position + last >= p->ring) { /* it goes on at the ring's start */
-      find_positions(window, x, zeros, p, top, left);
+    int32_t position = place(p, r, left), behind = p->ring - 1 - position - extent; /* up to the ring's end */
+    if (behind < 0) {
+      find_single_positions(window, x, zeros, p, row, column);
       return;
     }
+    if (behind < (whole - 1) * p->stride_columns) whole = behind / p->stride_columns + 1;
     window->at[k] = x + position * p->pitch;
     window->moves[k].step = step;
     window->moves[k].next = p->stride_columns * p->pitch;

@@ -21,6 +21,10 @@ struct pex_window {
 void pex_find_window(struct pex_window* window, const int8_t* x, const int8_t* zeros, const struct pex_parameters* p,
                      int32_t row, int32_t column, int32_t pixels, int32_t in_runs);
 
+/* Each position of the window of output pixel (row, column), to at[0], at[apart], at[2 * apart] ... */
+void pex_find_positions(const int8_t** at, int32_t apart, const int8_t* x, const int8_t* zeros,
+                        const struct pex_parameters* p, int32_t row, int32_t column);
+
 PEX_INLINE void pex_move_on(struct pex_window* window, int32_t pixels) {
   for (int32_t k = 0; k < window->count; k++) window->at[k] += pixels * window->moves[k].next;
 }
