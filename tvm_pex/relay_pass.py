@@ -41,6 +41,15 @@ from tvm_pex.scheduling.wide import with_wide_kernels
 
 
 @dataclass(frozen=True)
+class StreamedInput:
+    """A parameter of the module's ``main``, by position, that comes by rows: ``rows`` of (width, channels) ``row``."""
+
+    position: int
+    rows: int
+    row: tuple[int, int]
+
+
+@dataclass(frozen=True)
 class Partition:
     """A rewritten module, with the regions that were cut out of it and what was left stock.
 
@@ -52,15 +61,6 @@ class Partition:
     reading: Reading
     kept: frozenset[str] = frozenset()
     streamed: StreamedInput | None = None
-
-
-@dataclass(frozen=True)
-class StreamedInput:
-    """A parameter of the module's ``main``, by position, that comes by rows: ``rows`` of (width, channels) ``row``."""
-
-    position: int
-    rows: int
-    row: tuple[int, int]
 
 
 @tvm.transform.module_pass(opt_level=0, name="PexPartition")

@@ -307,7 +307,7 @@ def _written(function: Any) -> set[Any]:
     return {store.buffer.data for store in _collect(function.body, tvm.tir.BufferStore)}
 
 
-def _plan_model(program: _Program, asked: Any) -> ModelPlan:
+def _plan_model(program: _Program, asked: ModelMemory) -> ModelPlan:
     walk = _Walk(program)
     tracks = [*walk.inner, *walk.scratch.values()]
     taken = {track.buffer.name for track in tracks} | {name for name, _ in program.names.values()}
