@@ -5,7 +5,9 @@ Constants are named, not given.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -176,6 +178,21 @@ def random_graph(seed: int, operators: int = 8, extent: int = 7, channels: int =
     return maker.graph(*(name for name in names if rng.random() < 0.07))
 
 
+def streamed(graph: Graph) -> Graph | None:
+    """The graph with rows of its first input that has several coming one by one; None if no input has."""
+    name = next((name for name in graph.inputs if graph.tensors[name].shape[0] > 1), None)
+    if name is None:
+        return None
+    tensor = graph.tensors[name]
+    copy = Slice("arrival", (name,), (tensor.shape,), "arrival", _POINT, 0)
+    others = [
+        replace(op, inputs=tuple(copy.output if other == name else other for other in op.inputs))
+        for op in graph.operators
+    ]
+    tensors = {**graph.tensors, copy.output: replace(tensor, name=copy.output)}
+    return replace(graph, tensors=tensors, operators=(copy, *others), streamed=(name,))
+
+
 def _border(rng: np.random.Generator, maker: GraphMaker, shape: Shape) -> str:
     """An int8 tensor of ``shape``: the input, or made of one of floats or of indices."""
     kind = rng.random()
@@ -287,7 +304,10 @@ def _window(rng: np.random.Generator, shape: Shape, extent: int, *, whole: bool)
 
 
 def cut_at_random(graph: Graph, seed: int) -> Schedule:
-    """Segments as long as they come out, axes at random; where operators do not go together, fewer of them."""
+    """Segments as long as they come out, axes at random; where operators do not go together, fewer of them.
+
+    What takes a streamed input runs along rows, once.
+    """
     rng = np.random.default_rng([seed, 1])
     segments: list[Segment] = []
     start = 0
@@ -298,10 +318,12 @@ def cut_at_random(graph: Graph, seed: int) -> Schedule:
         axes = _SPATIAL[: int(rng.integers(1, 3))]
         while True:
             operators = graph.operators[start:stop]
-            tile = _tile(graph, operators, rng)
+            once = operators[0] == graph.arrival
+            tile = None if once else _tile(graph, operators, rng)
             along = axes[: int(rng.integers(0, 3))] if tile else axes
+            make = make_segment if once else functools.partial(_segment, rng=rng)
             try:
-                segments.append(_segment(graph, operators, along, tile, rng))
+                segments.append(make(graph, operators, along, tile))
                 break
             except Unschedulable:
                 stop -= 1

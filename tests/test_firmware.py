@@ -38,7 +38,7 @@ ORDERS = CBuild(
     constant_bytes=0,
     inputs=(CPort("order", "order", (2,), "int32"),),
     outputs=(CPort("answer", "answer", (1,), "int32"),),
-    pools=(),
+    pools={},
 )
 ORDERED = in_one_arena(ORDERS, {}, {}, {})
 

@@ -23,7 +23,7 @@ BUILD = CBuild(
     constant_bytes=0,
     inputs=(CPort("x", "x", (4,), "int8"),),
     outputs=(CPort("y", "y", (4,), "int8"),),
-    pools=("arena",),
+    pools={"arena": ARENA_BYTES},
 )
 ARENA = {"arena": ARENA_BYTES}
 

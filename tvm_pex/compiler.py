@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import functools
+import math
 import time
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
@@ -13,9 +14,11 @@ from itertools import accumulate, pairwise
 from typing import Any
 
 from tvm_pex.frontend.quantized_io import leave_quantisation
+from tvm_pex.frontend.streaming import NotStreamable
 from tvm_pex.frontend.tflite_model import Model
 from tvm_pex.graph import Graph
-from tvm_pex.lowering.aot import HEADERS, SOURCES, CBuild, build_c
+from tvm_pex.lowering.aot import HEADERS, MODULE, SOURCES, STEP_MODULE, CBuild, CPort, build_c
+from tvm_pex.lowering.stream import with_interface
 from tvm_pex.lowering.usmp import ALGORITHM, ModelMemory, ModelPlan, Span
 from tvm_pex.memory_planner import Buffer
 from tvm_pex.micro_kernels.files import kernels_in, source_files
@@ -25,8 +28,9 @@ from tvm_pex.relay_pass import Partition, partition, read_module, split_regions
 from tvm_pex.scheduling.cost import operator_instructions, schedule_instructions, schedule_macs, segment_instructions
 from tvm_pex.scheduling.front import Point, together
 from tvm_pex.scheduling.layers import layer_bytes, lower_bound
-from tvm_pex.scheduling.schedule import Schedule, check_once
+from tvm_pex.scheduling.schedule import Schedule, Segment, check_once
 from tvm_pex.scheduling.search import OverBudget, Progress, find_front
+from tvm_pex.scheduling.steps import steps_of
 
 _ATTEMPTS = 4  # at schedules that leave enough to what runs beside them
 
@@ -109,12 +113,12 @@ def memory_front(model: Model, options: PlanOptions, progress: Progress | None =
     """
     if options.quantized_io:
         model = leave_quantisation(model)
-    _, reading, kept = read_module(model.mod, options.overwrite_input)
+    _, reading, kept = read_module(model.mod, options.overwrite_input, options.stream_input)
     regions = split_regions(reading)
     find = functools.partial(
         find_front, axes=options.axes, kept=kept, max_overhead=options.max_overhead, progress=progress
     )
-    return together([find(graph) for graph in regions])
+    return together([find(graph, max_step=options.max_step if graph.streamed else None) for graph in regions])
 
 
 def _compiled(
@@ -129,10 +133,26 @@ def _compiled(
     for graph, schedule in cut.regions:
         check_once(graph, schedule)
     watcher = ModelMemory(options.overwrite_input, pools)
+    build = build_partition(cut, watcher, STEP_MODULE if cut.streamed else MODULE)
+    memory = watcher.plan
+    assert memory is not None, "TVM did not plan memory"
+    inputs = _places(build.inputs, memory.inputs, memory)
+    outputs = _places(build.outputs, memory.outputs, memory)
+    if cut.streamed:
+        build = _with_rows(model, cut, build, memory)
+    report = _report(model, cut, memory, time.perf_counter() - started)
+    uses = tuple(used.use for used in memory.pools)
+    graph, relay = cut.reading.graph, str(cut.mod)
+    return CompiledModel(build, memory.peak, uses, inputs, outputs, memory, report, model, graph, relay)
+
+
+def build_partition(cut: Partition, watcher: ModelMemory, module: str) -> CBuild:
+    """C of a rewritten module, planned as ``watcher`` was asked to, whose names begin with ``tvmgen_<module>``."""
     build = build_c(
         cut.mod,
         planner=ALGORITHM,
-        pools=[pool.name for pool in pools],
+        pools=[pool.name for pool in watcher.pools],
+        module=module,
         instruments=[watcher],
         # TVM's storage rewrite would merge our buffers behind the planner's back.
         config={"tir.disable_storage_rewrite": True},
@@ -141,15 +161,19 @@ def _compiled(
     sources = {
         f"{HEADERS if name.endswith('.h') else SOURCES}/{name}": text for name, text in source_files(kernels).items()
     }
-    build = replace(build, files={**build.files, **sources})
-    memory = watcher.plan
-    assert memory is not None, "TVM did not plan memory"
-    inputs = _places(build.inputs, memory.inputs, memory)
-    outputs = _places(build.outputs, memory.outputs, memory)
-    report = _report(model, cut, memory, time.perf_counter() - started)
-    uses = tuple(used.use for used in memory.pools)
-    graph, relay = cut.reading.graph, str(cut.mod)
-    return CompiledModel(build, memory.peak, uses, inputs, outputs, memory, report, model, graph, relay)
+    return replace(build, files={**build.files, **sources})
+
+
+def _with_rows(model: Model, cut: Partition, build: CBuild, memory: ModelPlan) -> CBuild:
+    """Raises NotStreamable where something would run again with every row."""
+    assert cut.streamed is not None
+    port = model.inputs[cut.streamed.position]
+    (first, *_), arrives = memory.spans, cut.regions[0][1].segments[0]
+    if first.operators != arrives.operators:
+        before = " ".join(first.operators)
+        raise NotStreamable(f"input {port.name} cannot come by rows: TVM runs {before} before it is read")
+    whole = CPort(port.name, port.name, port.shape, port.dtype)
+    return with_interface(build, cut.streamed.position, whole, cut.streamed.rows)
 
 
 def _places(ports: Any, names: tuple[str | None, ...], memory: ModelPlan) -> dict[str, Place]:
@@ -175,6 +199,7 @@ def _report(model: Model, cut: Partition, memory: ModelPlan, seconds: float) -> 
         "macs": cut.reading.graph.macs(),
         "executed_macs": sum(schedule_macs(graph, schedule) for graph, schedule in cut.regions),
         "instructions": sum(schedule_instructions(graph, schedule) for graph, schedule in cut.regions),
+        **(_streaming(model, cut) if cut.streamed else {}),
         "segments": [
             {"operators": list(s.operators), "axes": list(s.axes), "strips": s.strips, "peak_bytes": _top(memory, s)}
             for s in memory.spans
@@ -185,6 +210,42 @@ def _report(model: Model, cut: Partition, memory: ModelPlan, seconds: float) -> 
         "undefined_shift_channels": cut.reading.undefined_shift_channels,
         "planning_seconds": round(seconds, 3),
     }
+
+
+def _streaming(model: Model, cut: Partition) -> dict[str, Any]:
+    """How the streamed input comes, what of it is held, and the instructions between two rows."""
+    assert cut.streamed is not None
+    (graph, schedule), *others = cut.regions
+    steps = steps_of(graph, schedule, sum(schedule_instructions(*region) for region in others))
+    row_bytes = math.prod(cut.streamed.row) * graph.tensors[graph.streamed[0]].item_bytes
+    assert graph.arrival is not None
+    held = graph.tensors[graph.arrival.output]
+    first = schedule.segments[0]
+    ring = next((ring for ring in first.rings if ring.tensor == held.name), None)
+    return {
+        "worst_step_instructions": steps.worst,
+        "mean_step_instructions": steps.mean,
+        "last_step_instructions": steps.last,
+        "stream": {
+            "input": model.inputs[cut.streamed.position].name,
+            "rows": cut.streamed.rows,
+            "row_bytes": row_bytes,
+            "held_bytes": ring.pixels * ring.channels * held.item_bytes if ring else held.bytes,
+            "whole": ring is None,
+            "read_later_by": [] if ring else _readers_after(cut, first),
+            "step_instructions": list(steps.instructions),
+        },
+    }
+
+
+def _readers_after(cut: Partition, first: Segment) -> list[str]:
+    """Who reads what the streamed input becomes once the segment that takes it has run."""
+    graph = cut.reading.graph
+    assert graph.arrival is not None
+    readers = [
+        op.name for op in graph.operators if graph.arrival.output in op.inputs and op.name not in first.operators
+    ]
+    return readers + (["TVM or the caller"] if graph.arrival.output in graph.outputs else [])
 
 
 def _buffer(buffer: Buffer, used: PoolPlan, memory: ModelPlan) -> dict[str, Any]:

@@ -274,6 +274,9 @@ def constants_of(op: Operator) -> tuple[str, ...]:
 class Graph:
     """Operators in topological order, the tensors they read and write, and the constants by name.
 
+    ``streamed`` are inputs that are never whole in memory: the caller hands in row after row while the program runs.
+    The first operator, and no other, reads such an input, each pixel once: it has the Window of one pixel.
+    ``handed_out`` are outputs that are never whole either: the caller takes each row when it is made.
     ``kernels`` names, by operator, kernels in C (``tvm_pex.scheduling.kernels``), packed for ``core``; the others run
     as portable TIR.
     """
@@ -283,8 +286,21 @@ class Graph:
     inputs: tuple[str, ...]
     outputs: tuple[str, ...]
     constants: Mapping[str, npt.NDArray[Any]] = field(default_factory=dict)
+    streamed: tuple[str, ...] = ()
+    handed_out: tuple[str, ...] = ()
+
     kernels: Mapping[str, str] = field(default_factory=dict)
     core: str = ""
+
+    @property
+    def outside(self) -> frozenset[str]:
+        """Tensors of which the caller holds the present row, and the program nothing."""
+        return frozenset((*self.streamed, *self.handed_out))
+
+    @property
+    def arrival(self) -> Operator | None:
+        """The operator that takes the rows of the streamed input as they come; None where no input is streamed."""
+        return self.operators[0] if self.streamed else None
 
     def macs(self) -> int:
         """Multiply-accumulates of one inference."""
@@ -310,6 +326,8 @@ class Graph:
             "inputs": self.inputs,
             "outputs": self.outputs,
             "constants": list(self.constants),
+            "streamed": self.streamed,
+            "handed_out": self.handed_out,
             "kernels": dict(self.kernels),
             "core": self.core,
         }
@@ -330,6 +348,8 @@ def subgraph(graph: Graph, operators: Sequence[Operator]) -> Graph:
         inputs=tuple(inputs),
         outputs=tuple(outputs),
         constants={name: graph.constants[name] for name in constants},
+        streamed=tuple(name for name in inputs if name in graph.streamed),
+        handed_out=tuple(name for name in outputs if name in graph.handed_out),
         kernels={name: kernel for name, kernel in graph.kernels.items() if name in inside},
         core=graph.core,
     )
@@ -345,6 +365,8 @@ def graph_from_json(text: str) -> Graph:
         inputs=tuple(record["inputs"]),
         outputs=tuple(record["outputs"]),
         constants={name: np.empty(0, np.int8) for name in record["constants"]},
+        streamed=tuple(record["streamed"]),
+        handed_out=tuple(record["handed_out"]),
         kernels=record["kernels"],
         core=record["core"],
     )

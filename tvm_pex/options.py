@@ -16,9 +16,11 @@ class PlanOptions:
     input rows; ``quantized_io`` leaves the quantisation of float inputs and outputs to the caller; ``ram`` is a budget
     in bytes, within which the fastest schedule is taken, instead of the one of least memory; up to ``max_overhead``
     times the model's multiply-accumulates may be run. ``pools``, instead of ``ram``, are memories that buffers are
-    spread over, and the schedule is the fastest with what their accesses cost.
-    Operators run by kernels in C, packed for ``core``, one of ``tvm_pex.scheduling.kernel_cost.CORES``; None: by
-    portable TIR.
+    spread over, and the schedule is the fastest with what their accesses cost. With ``stream_input`` the caller hands
+    in the largest input row by row, and it is never whole in memory unless something needs all of it; no more than
+    ``max_step`` instructions lie between two rows. With ``stream_output`` besides, the caller takes each row of the
+    only output when it is made, and the input has no last row. Operators run by kernels in C, packed for ``core``, one
+    of ``tvm_pex.scheduling.kernel_cost.CORES``; None: by portable TIR.
     """
 
     axes: tuple[str, ...] = ALL_AXES
@@ -28,3 +30,6 @@ class PlanOptions:
     max_overhead: float = 1.0
     pools: tuple[MemoryPool, ...] = ()
     core: str | None = None
+    stream_input: bool = False
+    max_step: int | None = None
+    stream_output: bool = False

@@ -10,19 +10,25 @@ After::
     %1 = fn (%p0, ..., Primitive=1, pex.schedule="rows: conv0 depthwise1 ...") { pex.region((%p0, ...)) };
     %2 = %1(%x, weights, ...);
     nn.softmax(%2)
+
+With a streamed input ``main`` is to be run once for each of its rows. It takes the row in place of the input, and as
+its last parameter the row's number, int32; it fails, on purpose, until it has the last row.
 """
 
 from __future__ import annotations
 
+import dataclasses
+import functools
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from tvm_pex._tvm import relay, tvm
 from tvm_pex.frontend.reader import Reading, Refusal, read_function
+from tvm_pex.frontend.streaming import NotStreamable, stream_input
 from tvm_pex.frontend.transposes import drop_transposes
-from tvm_pex.graph import Convolution, Graph, subgraph
+from tvm_pex.graph import Convolution, Graph, Shape, subgraph
 from tvm_pex.lowering.kernels import pack_weights
 from tvm_pex.lowering.region_op import REGION
 from tvm_pex.micro_kernels.packing import packed_constants
@@ -35,16 +41,26 @@ from tvm_pex.scheduling.wide import with_wide_kernels
 
 
 @dataclass(frozen=True)
+class StreamedInput:
+    """A parameter of the module's ``main``, by position, that comes by rows: ``rows`` of (width, channels) ``row``."""
+
+    position: int
+    rows: int
+    row: tuple[int, int]
+
+
+@dataclass(frozen=True)
 class Partition:
     """A rewritten module, with the regions that were cut out of it and what was left stock.
 
-    ``kept`` are the tensors of model inputs that may not be overwritten.
+    ``kept`` are the tensors of model inputs that may not be overwritten. ``streamed`` is the input that comes by rows.
     """
 
     mod: Any
     regions: tuple[tuple[Graph, Schedule], ...]
     reading: Reading
     kept: frozenset[str] = frozenset()
+    streamed: StreamedInput | None = None
 
 
 @tvm.transform.module_pass(opt_level=0, name="PexPartition")
@@ -56,7 +72,9 @@ class PexPartition:
     ``ram`` each region gets its fastest schedule of at most that many bytes; search.OverBudget is raised if none fits.
     With ``max_overhead`` each region may run up to that many times its multiply-accumulates. With ``core``, one of
     ``tvm_pex.scheduling.kernel_cost.CORES``, operators call kernels in C, for target c alone, whose sources
-    (``tvm_pex.micro_kernels.files``) have to be compiled too; without it they are portable.
+    (``tvm_pex.micro_kernels.files``) have to be compiled too; without it they are portable. With ``stream_input`` the
+    result is for TVM's ahead-of-time executor alone, where rings outlive a call; streaming.NotStreamable is raised if
+    no input can come by rows, and spreading.StepTooLong if more than ``max_step`` instructions lie between two.
     """
 
     def __init__(
@@ -67,8 +85,18 @@ class PexPartition:
         ram: int | None = None,
         max_overhead: float = 1.0,
         core: str | None = None,
+        stream_input: bool = False,
+        max_step: int | None = None,
     ) -> None:
-        self.options = PlanOptions(tuple(axes), overwrite_input, ram=ram, max_overhead=max_overhead, core=core)
+        self.options = PlanOptions(
+            tuple(axes),
+            overwrite_input,
+            ram=ram,
+            max_overhead=max_overhead,
+            core=core,
+            stream_input=stream_input,
+            max_step=max_step,
+        )
         self.progress = progress
         self.refused: tuple[Refusal, ...] = ()
 
@@ -81,7 +109,13 @@ class PexPartition:
 
 def partition(mod: Any, options: PlanOptions = PlanOptions(), progress: Progress | None = None) -> Partition:
     """What PexPartition does, with everything it found out. ``options.quantized_io`` is not its matter."""
-    mod, reading, kept = read_module(mod, options.overwrite_input)
+    if options.stream_input and "rows" not in options.axes:
+        raise NotStreamable("an input comes by rows only where the loops may slice rows")
+    mod, reading, kept = read_module(mod, options.overwrite_input, options.stream_input)
+    if options.stream_output:
+        reading = dataclasses.replace(
+            reading, graph=dataclasses.replace(reading.graph, handed_out=reading.graph.outputs)
+        )
     graphs = [with_kernels(graph, options.core) if options.core else graph for graph in split_regions(reading)]
     schedules = [_schedule_of(graph, options, kept, progress) for graph in graphs]
     regions = [
@@ -93,22 +127,46 @@ def partition(mod: Any, options: PlanOptions = PlanOptions(), progress: Progress
     main = _Rewriter(reading, regions).main(mod["main"])
     rewritten = tvm.IRModule({**dict(mod.functions.items()), mod.get_global_var("main"): main}, mod.type_definitions)
     rewritten = relay.transform.InferType()(rewritten)
-    return Partition(rewritten, tuple((r.graph, r.schedule) for r in regions), reading, kept)
+    streamed = _streamed_input(mod["main"], reading) if options.stream_input else None
+    return Partition(rewritten, tuple((r.graph, r.schedule) for r in regions), reading, kept, streamed)
 
 
 def _schedule_of(graph: Graph, options: PlanOptions, kept: frozenset[str], progress: Progress | None) -> Schedule:
-    axes, most = options.axes, options.max_overhead
+    find: Callable[..., Schedule] = functools.partial(find_schedule, budget=options.ram)
     if options.pools:
-        return find_pooled_schedule(graph, options.pools, axes=axes, kept=kept, max_overhead=most, progress=progress)
-    return find_schedule(graph, axes=axes, kept=kept, budget=options.ram, max_overhead=most, progress=progress)
+        find = functools.partial(find_pooled_schedule, pools=options.pools)
+    return find(
+        graph,
+        axes=options.axes,
+        kept=kept,
+        max_overhead=options.max_overhead,
+        max_step=options.max_step if graph.streamed else None,
+        progress=progress,
+    )
 
 
-def read_module(mod: Any, overwrite_input: bool) -> tuple[Any, Reading, frozenset[str]]:
-    """The module, typed and tidied, what Pex can run of ``main``, and the inputs that may not be overwritten."""
+def read_module(mod: Any, overwrite_input: bool, streams: bool = False) -> tuple[Any, Reading, frozenset[str]]:
+    """The module, typed and tidied, what Pex can run of ``main``, and the inputs that may not be overwritten.
+
+    Where it ``streams`` raises NotStreamable if no input can come by rows.
+    """
     mod = drop_transposes(relay.transform.InferType()(mod))
-    reading = read_function(mod["main"])
+    mod, reading = stream_input(mod) if streams else (mod, read_function(mod["main"]))
     variables = [name for name, expr in reading.expressions.items() if isinstance(expr, relay.Var)]
-    return mod, reading, frozenset() if overwrite_input else frozenset(variables)
+    kept = frozenset() if overwrite_input else frozenset(variables) - frozenset(reading.graph.streamed)
+    return mod, reading, kept
+
+
+def _streamed_input(main: Any, reading: Reading) -> StreamedInput:
+    (name,) = reading.graph.streamed
+    rows, width, channels = _rows(reading.graph)
+    return StreamedInput(list(main.params).index(reading.expressions[name]), rows, (width, channels))
+
+
+def _rows(graph: Graph) -> Shape:
+    """(rows, width, channels) of the streamed input as its arrival sees it."""
+    assert graph.arrival is not None
+    return graph.arrival.views[0]
 
 
 @dataclass
@@ -158,16 +216,38 @@ class _Rewriter(relay.ExprMutator):  # type: ignore[misc]
         self.region_of = {op.output: region for region in regions for op in region.graph.operators}
         self.tensor_of = {expr: name for name, expr in reading.uses}
         self.first_use = dict(reversed(reading.uses))
+        self.number: Any = None
 
     def main(self, function: Any) -> Any:
+        graph, parameters = self.reading.graph, list(function.params)
+        if graph.streamed:
+            (name,) = graph.streamed
+            position = parameters.index(self.reading.expressions[name])
+            taken, number = {str(p.name_hint) for p in parameters}, "pex_row"
+            while number in taken:
+                number += "_"
+            self.number = relay.var(number, shape=(1,), dtype="int32")
+            parameters[position] = self.row(name)
+            parameters.append(self.number)
         body = self.visit(function.body)
-        return relay.Function(function.params, body, function.ret_type, function.type_params, function.attrs)
+        kind = None if graph.handed_out else function.ret_type
+        return relay.Function(parameters, body, kind, function.type_params, function.attrs)
+
+    def row(self, name: str) -> Any:
+        """The parameter that takes the place of the streamed input."""
+        whole = self.reading.expressions[name]
+        if whole not in self.memo_map:
+            dtype = self.reading.graph.tensors[name].dtype
+            self.memo_map[whole] = relay.var(whole.name_hint, shape=_rows(self.reading.graph)[1:], dtype=dtype)
+        return self.memo_map[whole]
 
     def visit(self, expr: Any) -> Any:
         name = self.tensor_of.get(expr) if not isinstance(expr, relay.Constant) else None
         if name is None or name not in self.region_of:
             return super().visit(expr)
         value = self.result(name)
+        if name in self.reading.graph.handed_out:
+            return value
         if self.shape_of(name) == _shape(expr):
             return value
         return relay.reshape(value, _shape(expr))
@@ -185,11 +265,15 @@ class _Rewriter(relay.ExprMutator):  # type: ignore[misc]
         return region.results[name]
 
     def shape_of(self, name: str) -> tuple[int, ...]:
-        """Shape of a tensor in Relay: as its first reader outside wants it."""
+        """Shape of a tensor in Relay: as its first reader outside wants it, or of a row."""
+        if name in self.reading.graph.handed_out:
+            return self.reading.graph.tensors[name].shape[1:]
         if name in self.first_use:
             return _shape(self.first_use[name])
         if name in self.region_of:
             return (1, *self.reading.graph.tensors[name].shape)
+        if name in self.reading.graph.streamed:
+            return _rows(self.reading.graph)[1:]
         return _shape(self.reading.expressions[name])
 
     def call(self, region: _Region) -> Any:
@@ -202,6 +286,9 @@ class _Rewriter(relay.ExprMutator):  # type: ignore[misc]
         for constant in _packed_constants(graph, region.schedule):
             arguments.append(relay.const(constant))
             types.append(relay.TensorType(constant.shape, str(constant.dtype)))
+        if graph.streamed:
+            arguments.append(self.number)
+            types.append(relay.TensorType((1,), "int32"))
         # Each argument needs a parameter: TVM miscompiles a bare tuple of network inputs.
         parameters = [relay.var(f"p{index}", type_annotation=kind) for index, kind in enumerate(types)]
         attributes = tvm.ir.make_node(

@@ -9,6 +9,8 @@ A segment becomes ::
 
 Every ring, every run of sums and every tensor between segments is one TIR allocation, so that the memory planner
 sees and places each of them. Slices of channels and strips of columns are loops around all this.
+
+A region with a streamed input is called once for each row of it: see ``tvm_pex.lowering.arrival``.
 """
 
 from __future__ import annotations
@@ -21,6 +23,7 @@ import tvm
 from tvm import tir
 
 from tvm_pex.graph import Convolution, Graph, Operator, Shape
+from tvm_pex.lowering.arrival import Rows, return_unless_last, rows_of
 from tvm_pex.lowering.kernels import Expr, Moment, Place, Running, Store, emit_operator, emit_run, loop_name
 from tvm_pex.scheduling.kernels import kernel_of, patch_bytes
 from tvm_pex.scheduling.lifetimes import accumulator_dtype, accumulators, closes, patch_name, sum_dtype, sums_name
@@ -39,10 +42,14 @@ def lower_region(graph: Graph, schedule: Schedule, inputs: list[Any], outputs: l
     """The region's body.
 
     ``inputs`` are TIR buffers for ``graph.inputs`` and then for ``graph.constants``, ``outputs`` for ``graph.outputs``,
-    of any shape with the right number of elements.
+    of any shape with the right number of elements. A streamed input has the elements of a row, and one more buffer at
+    the end of ``inputs`` has the number of that row.
     """
     region = _Region(graph, schedule, inputs, outputs)
-    body = tir.SeqStmt([region.segment(segment) for segment in schedule.segments] + [tir.Evaluate(0)])
+    nests = [region.segment(segment) for segment in schedule.segments]
+    if region.rows:
+        nests.insert(1, return_unless_last(region.rows))
+    body = tir.SeqStmt([*nests, tir.Evaluate(0)])
     for buffer in reversed(region.crossing):
         body = _allocate(buffer, body)
     # The planner's hook sees TIR alone: this tells it whose buffers these are, and when they live.
@@ -77,6 +84,7 @@ class _Region:
         self.operators = {op.name: op for op in graph.operators}
         dtypes = sorted({accumulator_dtype(op, graph) for op in graph.operators})
         self.scratch = {dtype: _flat(f"pex_acc_{dtype}", dtype, 1) for dtype in dtypes}
+        self.rows = rows_of(graph, schedule.segments[0], _flattened(inputs.pop())) if graph.streamed else None
         names = [*graph.inputs, *graph.constants]
         self.flat = {name: _flattened(buffer) for name, buffer in zip(names, inputs, strict=True)}
         self.flat.update({name: _flattened(buffer) for name, buffer in zip(graph.outputs, outputs, strict=True)})
@@ -108,7 +116,8 @@ class _Region:
                 name = patch_name(op.name)
                 self.flat[name] = _flat(buffer_name(name), "int8", patch)
                 own.append(self.flat[name])
-        body = _Nest(self, segment).build()
+        rows = self.rows if self.rows and self.rows.stage in segment.stages else None
+        body = _Nest(self, segment, rows).build()
         for buffer in reversed(own):
             body = _allocate(buffer, body)
         return body
@@ -117,8 +126,9 @@ class _Region:
 class _Nest:
     """One segment's loops."""
 
-    def __init__(self, region: _Region, segment: Segment) -> None:
+    def __init__(self, region: _Region, segment: Segment, rows: Rows | None) -> None:
         self.region = region
+        self.rows = rows
         self.segment = segment
         self.ib = tir.ir_builder.create()
         self.constants = {name: self.ib.buffer_ptr(region.flat[name]) for name in region.graph.constants}
@@ -146,7 +156,10 @@ class _Nest:
         return self.ib.get()
 
     def _time(self) -> None:
-        with self.ib.for_range(0, self.segment.extent[0], "row") as row:
+        extent = self.segment.extent[0]
+        first, count = self.rows.moments(self.ib, extent) if self.rows else (0, extent)
+        with self.ib.for_range(0, count, "row") as since:
+            row = first + since
             if "pixels" not in self.segment.axes:
                 for stage in self.segment.stages:
                     self._row_of(stage, row)

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from tvm_pex.cli import hops
 from tvm_pex.cli.errors import BadInput
 from tvm_pex.cli.planning import Request, check_output, compile_request, planning, print_json, progress
 from tvm_pex.report import tables
@@ -26,6 +27,11 @@ def compile_(request: Request, output: Path) -> None:
       tar -xf model.tar && cc -c -Iruntime/include -Icodegen/host/include codegen/host/src/*.c
     """
     check_output(output, "-o")
+    if request.hop is not None:
+        with progress() as step:
+            split = hops.compile_hops(request, step)
+        hops.write_hops(request, split, output)
+        return
     with progress() as step:
         model, compiled = compile_request(request, step)
     from tvm_pex.microtvm.archive import metadata, write_archive

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from tvm_pex.cli import hops
+from tvm_pex.cli.errors import BadInput
 from tvm_pex.cli.planning import Request, check_output, compile_request, planning, print_json, progress, write_text
 from tvm_pex.report import tables
 
@@ -34,10 +36,19 @@ def plan(request: Request, plot: Path | None, pareto: bool) -> None:
       tvm-pex plan --ram 64k model.tflite
       tvm-pex plan --max-overhead 1.2 model.tflite
       tvm-pex plan --pool sram=64k --pool psram=8m@10 model.tflite
+      tvm-pex plan --stream-input model.tflite
+      tvm-pex plan --stream-input --hop 10 model.tflite
       tvm-pex plan --plot arena.svg model.tflite
       tvm-pex plan --pareto --json model.tflite | jq .pareto
       tvm-pex plan --json model.tflite | jq .arena_bytes
     """
+    if request.hop is not None:
+        if plot or pareto:
+            raise BadInput("--hop has neither --plot nor --pareto")
+        with progress() as step:
+            split = hops.compile_hops(request, step)
+        hops.show_plan(request, split)
+        return
     if plot:
         check_output(plot, "--plot")
     with progress() as step:

@@ -42,12 +42,16 @@ Step = Callable[[str, "int | None", "int | None"], None]
 
 @dataclass(frozen=True)
 class Request:
-    """A model file, how to plan it, and whether to answer in JSON. ``core_given``: the user has named one."""
+    """A model file, how to plan it, and whether to answer in JSON.
+
+    ``core_given``: the user has named one. ``hop``: rows between successive windows, if any.
+    """
 
     path: Path
     options: PlanOptions
     as_json: bool
     core_given: bool = False
+    hop: int | None = None
 
     def on(self, core: str) -> Request:
         """The same for ``core``, unless the user has named one."""
@@ -94,6 +98,10 @@ def parse_pools(texts: Sequence[str], option: str = "--pool") -> tuple[MemoryPoo
     return tuple(pools)
 
 
+def _plain(options: PlanOptions) -> PlanOptions:
+    return PlanOptions(quantized_io=options.quantized_io, core=options.core, stream_input=True)
+
+
 def _pools(_context: click.Context, option: click.Parameter, texts: tuple[str, ...]) -> tuple[MemoryPool, ...]:
     return parse_pools(texts, option.opts[0])
 
@@ -111,14 +119,32 @@ def planning(command: Callable[..., None]) -> Callable[..., None]:
         ram: int | None,
         max_overhead: float,
         pools: tuple[MemoryPool, ...],
+        stream_input: bool,
+        max_step: int | None,
+        hop: int | None,
         core: str | None,
         **own: Any,
     ) -> None:
         if pools and ram is not None:
             raise BadInput("--ram and --pool exclude each other: the size of each pool is its budget")
-        packed = None if core == PORTABLE else core or DEFAULT_CORE
-        options = PlanOptions(AXES[axes], overwrite_input, quantized_io, ram, max_overhead, pools, packed)
-        command(Request(model, options, as_json, core is not None), **own)
+        if stream_input and "rows" not in AXES[axes]:
+            raise BadInput(f"--stream-input needs rows among --axes, which are {axes}")
+        if max_step is not None and not stream_input:
+            raise BadInput("--max-step is about the time between two rows: it needs --stream-input")
+        options = PlanOptions(
+            AXES[axes],
+            overwrite_input,
+            quantized_io,
+            ram,
+            max_overhead,
+            pools,
+            None if core == PORTABLE else core or DEFAULT_CORE,
+            stream_input,
+            max_step,
+        )
+        if hop is not None and (not stream_input or options != _plain(options)):
+            raise BadInput("--hop needs --stream-input, and of the options of the plan takes --quantized-io and --core")
+        command(Request(model, options, as_json, core is not None, hop), **own)
 
     for decorate in (
         click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead of tables."),
@@ -131,6 +157,23 @@ def planning(command: Callable[..., None]) -> Callable[..., None]:
         ),
         click.option(
             "--overwrite-input", is_flag=True, help="Let the plan reuse input bytes as soon as they have been read."
+        ),
+        click.option(
+            "--stream-input",
+            is_flag=True,
+            help="Take the largest input row by row, as the caller gets it; it is never whole in memory.",
+        ),
+        click.option(
+            "--max-step",
+            type=click.IntRange(min=1),
+            metavar="INSTRUCTIONS",
+            help="Run no more than this between two rows of --stream-input, even if it takes more memory.",
+        ),
+        click.option(
+            "--hop",
+            type=click.IntRange(min=1),
+            metavar="ROWS",
+            help="Continuous recognition with --stream-input: a result after every ROWS rows of a stream without end.",
         ),
         click.option(
             "--quantized-io",
@@ -182,30 +225,42 @@ def progress() -> Iterator[Step]:
         yield lambda what, done, total: bar.update(task, description=what, completed=done or 0, total=total)
 
 
-def compile_request(request: Request, step: Step) -> tuple[Model, CompiledModel]:
-    """Load and compile. What is wrong with the input becomes BadInput; all else is a bug and keeps its traceback."""
+def load_request(request: Request, step: Step) -> Model:
+    """The model. What is wrong with the file becomes BadInput."""
     step("loading TVM", None, None)
     try:
         from tvm_pex import _tvm
     except ImportError as error:
         raise BadInput(str(error)) from None
-    from tvm_pex.compiler import compile_model
     from tvm_pex.frontend.tflite_model import ModelError, load_model
-    from tvm_pex.lowering.aot import AotError
-    from tvm_pex.scheduling.search import OverBudget
 
     _tvm.silence()
-    path = request.path
-    step(f"reading {path.name}", None, None)
+    step(f"reading {request.path.name}", None, None)
     try:
-        model = load_model(path)
+        return load_model(request.path)
+    except ModelError as error:
+        raise BadInput(str(error)) from None
+
+
+def compile_request(request: Request, step: Step) -> tuple[Model, CompiledModel]:
+    """Load and compile. What is wrong with the input becomes BadInput; all else is a bug and keeps its traceback."""
+    model = load_request(request, step)
+    from tvm_pex.compiler import compile_model
+    from tvm_pex.frontend.streaming import NotStreamable
+    from tvm_pex.lowering.aot import AotError
+    from tvm_pex.scheduling.search import OverBudget
+    from tvm_pex.scheduling.spreading import StepTooLong
+
+    path = request.path
+    try:
         report = functools.partial(step, "finding the schedule")
         compiled = compile_model(model, request.options, report)
         return compiled.model, compiled
-    except ModelError as error:
-        raise BadInput(str(error)) from None
-    except AotError as error:
+    except (AotError, NotStreamable) as error:
         raise BadInput(f"{path}: {error}") from None
+    except StepTooLong as error:
+        shortest = f"taking a row alone takes {error.instructions} instructions, more than {error.limit}"
+        raise NothingFits(f"{path}: {shortest}") from None
     except OverBudget as error:
         raise NothingFits(f"{path}: {_shortage(request.options, error)}") from None
 

@@ -94,6 +94,8 @@ def run(
       tvm-pex run --input picture.png --output scores.npy model.tflite
       tvm-pex run --json --per-operator model.tflite | jq .operators
     """
+    if request.hop is not None:
+        raise BadInput("run has no --hop: apps/listen runs continuous recognition on an emulated board")
     if output:
         check_output(output, "--output")
     if input_:

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import click
 
+from tvm_pex.cli import hops
 from tvm_pex.cli.errors import BadInput
 from tvm_pex.cli.planning import Request, compile_request, planning, print_json, progress
 from tvm_pex.report import tables
@@ -23,27 +26,32 @@ def verify(request: Request, inputs: int, seed: int, sanitize: bool) -> None:
     The C runs in an arena (or pools) of exactly the planned size between guard bytes, filled with noise before each
     run. Inputs are random, and all-minimum, all-maximum and all-zero-point. Exit status 0 only if all outputs are the
     same and no guard byte was written. Float outputs are the same within 1e-5 of their range, because float sums depend
-    on their order; the report says so where it mattered.
+    on their order; the report says so where it mattered. With --stream-input the input is handed in by rows, in random
+    pushes, among runs broken off and calls that must be refused; and once as a whole.
 
     \b
     Examples:
       tvm-pex verify model.tflite
       tvm-pex verify model.tflite --inputs 100 --seed 7 --sanitize
       tvm-pex verify --pool sram=64k --pool psram=8m model.tflite
+      tvm-pex verify --stream-input --sanitize model.tflite
       tvm-pex verify --json model.tflite | jq .exact
     """
+    if request.hop is not None:
+        with progress() as step:
+            split = hops.compile_hops(request, step)
+            step("running both networks", None, None)
+            with _host_errors():
+                windows = hops.verify_hops(split, inputs, seed, sanitize)
+        hops.show_verification(request, split, windows)
+        sys.exit(0 if windows.exact else 1)
     with progress() as step:
         model, compiled = compile_request(request, step)
         from tvm_pex.verification import verify as verification
-        from tvm_pex.verification.host_run import HostError, NoCompilerError
 
         step("running both networks", None, None)
-        try:
+        with _host_errors():
             result = verification.verify(model, compiled, inputs=inputs, seed=seed, sanitize=sanitize)
-        except NoCompilerError as error:
-            raise BadInput(str(error)) from None
-        except HostError as error:
-            raise click.ClickException(str(error)) from None  # exit status 1: the C was run, and failed
     if request.as_json:
         report = dataclasses.asdict(result)
         del report["guard_faults"]
@@ -51,3 +59,15 @@ def verify(request: Request, inputs: int, seed: int, sanitize: bool) -> None:
     else:
         tables.show_verification(model.name, result)
     sys.exit(0 if result.passed else 1)
+
+
+@contextmanager
+def _host_errors() -> Iterator[None]:
+    from tvm_pex.verification.host_run import HostError, NoCompilerError
+
+    try:
+        yield
+    except NoCompilerError as error:
+        raise BadInput(str(error)) from None
+    except HostError as error:
+        raise click.ClickException(str(error)) from None  # exit status 1: the C was run, and failed

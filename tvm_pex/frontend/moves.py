@@ -1,4 +1,4 @@
-"""Reads what moves values to another place: concatenations, slices, splits, and the entries of a table."""
+"""Reads what moves values to another place: concatenations, slices, copies, splits, and the entries of a table."""
 
 from __future__ import annotations
 
@@ -71,6 +71,14 @@ def read_strided_slice(call: relay.Call, readers: Readers) -> Claim:
         begins[axis] = min(max(begin + size if begin < 0 else begin, 0), size)
         strides[axis] = steps[position] if position < len(steps) else 1
     return _slice(call, data, begins, strides)
+
+
+def read_copy(call: relay.Call, readers: Readers) -> Claim:
+    """A copy: a slice of everything."""
+    del readers
+    data = call.args[0]
+    operator = Slice(NAMELESS, (), (graph_shape(data),), NAMELESS, Window(), 0)
+    return Claim("copy", operator, (data,), graph_shape(call), element_dtype(call))
 
 
 def read_part(item: relay.TupleGetItem, readers: Readers) -> Claim:

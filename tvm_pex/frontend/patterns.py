@@ -14,7 +14,7 @@ from tvm import relay
 
 from tvm_pex.frontend.claim import NAMELESS, Claim, Readers, pad_attributes, requantise_arguments, tensor_rescale
 from tvm_pex.frontend.convolution import SUMS, read_convolution, read_float_convolution
-from tvm_pex.frontend.moves import read_concat, read_part, read_strided_slice, read_take
+from tvm_pex.frontend.moves import read_concat, read_copy, read_part, read_strided_slice, read_take
 from tvm_pex.frontend.pool import AVERAGES, read_average, read_float_average, read_max_pool
 from tvm_pex.frontend.values import (
     Unsupported,
@@ -208,6 +208,7 @@ _READERS: dict[str, Callable[[relay.Call, Readers], Claim]] = {
     "concatenate": read_concat,
     "qnn.concatenate": read_concat,
     "strided_slice": read_strided_slice,
+    "copy": read_copy,
     "take": read_take,
     "qnn.quantize": _read_quantize,
     "qnn.dequantize": _read_dequantize,

@@ -23,9 +23,12 @@ STOCK_PLANNERS = ("greedy_by_size", "greedy_by_conflicts", "hill_climb")
 ARENA_ALIGNMENT = 16
 POOL = ARENA.name
 MODULE = "default"
+STEP_MODULE = f"{MODULE}_row"  # of what is run once for each row of a streamed input
 SOURCES = "codegen/host/src"
 HEADERS = "codegen/host/include"
 RUNTIME_HEADERS = "runtime/include"
+
+WINDOW_MODULE = f"{MODULE}_window"  # of what is run once for each window of a stream
 
 _RUNTIME = Path(__file__).parent / "runtime" / "include"
 _CONSTANT = re.compile(
@@ -60,14 +63,24 @@ class CPort:
 
 
 @dataclass(frozen=True)
+class RowInput:
+    """An input that comes by ``rows`` of ``row_bytes``; ``name`` is its port's."""
+
+    name: str
+    rows: int
+    row_bytes: int
+
+
+@dataclass(frozen=True)
 class CBuild:
     """C text of a whole model.
 
     ``files`` maps a path inside the archive (below ``codegen/host/src``, ``codegen/host/include`` or
     ``runtime/include``) to its text. ``workspace_bytes`` is how far up the code uses the arena; a planner may have left
     room in it for model input and output. ``constant_bytes`` is what the code keeps in read-only data. ``inputs`` and
-    ``outputs`` are in the order of the C structs, and so are the names in ``pools``: none when the whole model needs no
-    workspace and the entry point has no third parameter.
+    ``outputs`` are in the order of the C structs, and so are the names in ``pools``, each with the bytes in use: none
+    when the whole model needs no workspace and the entry point has no third parameter. ``row_input`` can come by rows,
+    through ``tvmgen_default_stream.h``; it is no less one of the ``inputs``.
     """
 
     files: Mapping[str, str]
@@ -75,7 +88,15 @@ class CBuild:
     constant_bytes: int
     inputs: tuple[CPort, ...]
     outputs: tuple[CPort, ...]
-    pools: tuple[str, ...]
+    pools: Mapping[str, int]
+    row_input: RowInput | None = None
+
+    @property
+    def inputs_as_they_come(self) -> tuple[CPort, ...]:
+        """The inputs, last the one that comes by rows."""
+        return tuple(
+            sorted(self.inputs, key=lambda port: self.row_input is not None and port.name == self.row_input.name)
+        )
 
     def write(self, folder: Path) -> None:
         """Write all files below ``folder``, which is made when missing."""
@@ -91,6 +112,7 @@ def build_c(
     target: str = "c",
     planner: str = "hill_climb",
     pools: Sequence[str] = (POOL,),
+    module: str = MODULE,
     instruments: Sequence[Any] = (),
     disabled_pass: Sequence[str] = (),
     config: Mapping[str, Any] | None = None,
@@ -98,7 +120,8 @@ def build_c(
     """Build a Relay module (parameters bound) for ``target``, which is TVM's ``c`` with options.
 
     ``planner`` is one of ``STOCK_PLANNERS`` or the name of a registered function ``tir.usmp.algo.<planner>``.
-    ``pools`` are the names of the memories among which it chooses; TVM's own planners take the first.
+    ``pools`` are the names of the memories among which it chooses; TVM's own planners take the first. The names of what
+    is generated begin with ``tvmgen_<module>``.
     ``instruments`` see every pass run; ``config`` adds to the PassContext's. Raises ValueError for an unknown planner,
     AotError for code that would ask for memory at run time, and whatever TVM raises.
     """
@@ -116,21 +139,26 @@ def build_c(
             workspace_memory_pools=tvm.ir.memory_pools.WorkspaceMemoryPools(
                 [tvm.ir.memory_pools.WorkspacePoolInfo(pool, [host]) for pool in pools]
             ),
-            mod_name=MODULE,
+            mod_name=module,
         )
     sources = [built.lib.get_source(), *(part.get_source() for part in built.lib.imported_modules)]
     _check_no_allocation(sources)
     meta = built.executor_codegen_metadata
     inputs, outputs = _ports(mod["main"], meta)
     sizes = {str(pool.pool_info.pool_name): int(pool.allocated_size) for _, pool in meta.pool_inputs.items()}
-    members = tuple(pools) if sizes else ()
-    files = {f"{SOURCES}/{MODULE}_lib{index}.c": _clean(text) for index, text in enumerate(sources)}
-    files[f"{HEADERS}/tvmgen_{MODULE}.h"] = _interface_header(
-        meta, {pool: sizes.get(pool, 0) for pool in members}, inputs, outputs
-    )
+    members = {pool: sizes.get(pool, 0) for pool in pools} if sizes else {}
+    files = {f"{SOURCES}/{module}_lib{index}.c": _clean(text) for index, text in enumerate(sources)}
+    files[f"{HEADERS}/tvmgen_{module}.h"] = interface_header(module, members, inputs, outputs)
     for path in sorted(_RUNTIME.rglob("*.h")):
         files[f"{RUNTIME_HEADERS}/{path.relative_to(_RUNTIME).as_posix()}"] = path.read_text()
     return CBuild(files, sum(sizes.values()), _constant_bytes(sources), inputs, outputs, members)
+
+
+def own_name(symbol: str) -> str:
+    """The name of a generated function without the module's."""
+    for module in (STEP_MODULE, WINDOW_MODULE, MODULE):
+        symbol = symbol.removeprefix(f"tvmgen_{module}_")
+    return symbol
 
 
 def _with_c_names(mod: Any) -> Any:
@@ -170,8 +198,8 @@ def _ports(main: Any, meta: Any) -> tuple[tuple[CPort, ...], tuple[CPort, ...]]:
     return inputs, outputs
 
 
-def _interface_header(meta: Any, pools: Mapping[str, int], inputs: Sequence[CPort], outputs: Sequence[CPort]) -> str:
-    """The header with a member for each of ``pools``, name to bytes: also for those that this code leaves empty."""
+def interface_header(module: str, pools: Mapping[str, int], inputs: Sequence[CPort], outputs: Sequence[CPort]) -> str:
+    """TVM's header with a member for each of ``pools``, name to bytes: also for those that this code leaves empty."""
 
     def sizes(ports: Sequence[CPort]) -> dict[str, Any]:
         return {port.identifier: tvm.tir.IntImm("int32", port.bytes) for port in ports}
@@ -179,12 +207,12 @@ def _interface_header(meta: Any, pools: Mapping[str, int], inputs: Sequence[CPor
     allocated = tvm.ir.memory_pools.AllocatedPoolInfo
     create = tvm.get_global_func("runtime.InterfaceCCreate")
     header = create(
-        MODULE,
+        module,
         [port.identifier for port in inputs],
         [port.identifier for port in outputs],
         [allocated(tvm.ir.memory_pools.WorkspacePoolInfo(name, []), size) for name, size in pools.items()],
-        meta.io_pool_allocations,
-        meta.devices,
+        {},  # ports in pools of TVM's own choice
+        [],  # devices
         sum(pools.values()),
         sizes(inputs),
         sizes(outputs),

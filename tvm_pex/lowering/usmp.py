@@ -19,7 +19,7 @@ import numpy as np
 
 from tvm_pex._tvm import tvm
 from tvm_pex.graph import Graph, graph_from_json
-from tvm_pex.lowering.aot import STOCK_PLANNERS
+from tvm_pex.lowering.aot import STOCK_PLANNERS, own_name
 from tvm_pex.memory_planner import Buffer, Problem, plan_memory
 from tvm_pex.pools import ARENA, MemoryPool, Place, PoolPlan, plan_pools
 from tvm_pex.scheduling.accesses import schedule_accesses
@@ -79,12 +79,15 @@ class ModelPlan:
 class ModelMemory:
     """Sees the module before it is planned; afterwards ``plan`` says where everything lies.
 
-    Inputs keep their bytes until the last of them has been read, unless ``overwrite_input``. The build ends in
-    PoolsTooSmall if no plan fits ``pools``.
+    Inputs keep their bytes until the last of them has been read, unless ``overwrite_input``, and have a place unless
+    ``input_outside``. The build ends in PoolsTooSmall if no plan fits ``pools``.
     """
 
-    def __init__(self, overwrite_input: bool = False, pools: Sequence[MemoryPool] = (ARENA,)) -> None:
+    def __init__(
+        self, overwrite_input: bool = False, pools: Sequence[MemoryPool] = (ARENA,), *, input_outside: bool = False
+    ) -> None:
         self.overwrite_input = overwrite_input
+        self.input_outside = input_outside
         self.pools = tuple(pools)
         self.plan: ModelPlan | None = None
 
@@ -99,7 +102,7 @@ class ModelMemory:
     def run_after_pass(self, mod: Any, info: Any) -> None:
         """Called by TVM after each pass."""
         if str(info.name) == _AFTER:
-            self.plan = _plan_model(_Program(mod), self.overwrite_input, self.pools)
+            self.plan = _plan_model(_Program(mod), self)
 
     def places(self) -> dict[str, Place]:
         """Place of each allocation by TVM's name. Call it once the module has been seen."""
@@ -250,11 +253,12 @@ class _Walk:
         assert call.region is not None
         graph, schedule = call.region
         tracks, accesses = region_tracks(graph, schedule, self.now), schedule_accesses(graph, schedule)
-        borders = [*graph.inputs, *([None] * len(graph.constants)), *graph.outputs]
+        unplaced = len(graph.constants) + len(graph.streamed)  # with a streamed input comes the number of its row
+        borders = [*graph.inputs, *([None] * unplaced), *graph.outputs]
         for name, argument in zip(borders, call.arguments):
             if name in graph.outputs:
                 self.written.add(argument)
-            if name is not None:
+            if name is not None and name not in graph.outside:
                 self.uses.setdefault(argument, []).append(tracks.pop(name))
                 self.touched[argument] += accesses[name]
         allocated = {
@@ -295,7 +299,7 @@ class _Walk:
             since = self.scratch[name].buffer.first if name in self.scratch else self.now
             self.scratch[name] = Track(Buffer(name, size, since, self.now, _SCRATCH_ALIGNMENT))
         name = str(call.function.attrs["global_symbol"]) if "global_symbol" in call.function.attrs else "stock"
-        self.spans.append(Span((name.removeprefix("tvmgen_default_"),), (), self.now, self.now))
+        self.spans.append(Span((own_name(name),), (), self.now, self.now))
         self.now += 1
 
 
@@ -303,7 +307,7 @@ def _written(function: Any) -> set[Any]:
     return {store.buffer.data for store in _collect(function.body, tvm.tir.BufferStore)}
 
 
-def _plan_model(program: _Program, overwrite_input: bool, pools: Sequence[MemoryPool]) -> ModelPlan:
+def _plan_model(program: _Program, asked: ModelMemory) -> ModelPlan:
     walk = _Walk(program)
     tracks = [*walk.inner, *walk.scratch.values()]
     taken = {track.buffer.name for track in tracks} | {name for name, _ in program.names.values()}
@@ -315,13 +319,14 @@ def _plan_model(program: _Program, overwrite_input: bool, pools: Sequence[Memory
         while name in taken:  # a port may be called like one of our buffers
             name += "_"
         taken.add(name)
-        ports = outputs if variable in walk.written else inputs
+        is_output = variable in walk.written
+        uses = None if asked.input_outside and not is_output else uses
+        ports = outputs if is_output else inputs
         ports.append(name if uses else None)
         if uses:
             whole = joined(name, uses)
             walk.accesses[name] = walk.touched[variable]
-            is_output = variable in walk.written
-            tracks.append(as_output(whole, walk.now - 1) if is_output else as_input(whole, overwrite_input))
+            tracks.append(as_output(whole, walk.now - 1) if is_output else as_input(whole, asked.overwrite_input))
     for variable, uses in walk.uses.items():
         if variable in program.names:
             name = program.names[variable][0]
@@ -329,7 +334,7 @@ def _plan_model(program: _Program, overwrite_input: bool, pools: Sequence[Memory
             walk.accesses[name] = walk.touched[variable]
             tracks.append(joined(name, uses))
     problem = problem_of([_whole_bytes(track, program) for track in tracks])
-    placed = plan_pools(problem, walk.accesses, pools)
+    placed = plan_pools(problem, walk.accesses, asked.pools)
     return ModelPlan(problem, placed, tuple(inputs), tuple(outputs), walk.names, tuple(walk.spans), walk.accesses)
 
 

@@ -10,6 +10,7 @@ import io
 import json
 import tarfile
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from string import Template
 from typing import Any
@@ -20,7 +21,7 @@ from tvm_pex._tvm import tvm
 from tvm_pex.compiler import CompiledModel
 from tvm_pex.files import write_whole
 from tvm_pex.frontend.tflite_model import Model, Port
-from tvm_pex.lowering.aot import ARENA_ALIGNMENT, HEADERS, MODULE, CPort
+from tvm_pex.lowering.aot import ARENA_ALIGNMENT, HEADERS, MODULE, CPort, RowInput
 from tvm_pex.pools import Place
 
 FORMAT_VERSION = 7
@@ -44,6 +45,11 @@ def archive(model: Model, compiled: CompiledModel) -> bytes:
     }
     files = {name: text.encode() for name, text in texts.items()}
     files[f"parameters/{MODULE}.params"] = bytes(tvm.runtime.save_param_dict({}))
+    return tar_of(files)
+
+
+def tar_of(files: Mapping[str, bytes]) -> bytes:
+    """The same bytes for the same files, every time."""
     buffer = io.BytesIO()
     with tarfile.open(fileobj=buffer, mode="w", format=tarfile.USTAR_FORMAT) as tar:
         for name, data in sorted(files.items()):
@@ -62,7 +68,7 @@ def metadata(model: Model, compiled: CompiledModel) -> dict[str, Any]:
         "device": _CPU,
         "workspace_size_bytes": compiled.arena_bytes,
         "constants_size_bytes": build.constant_bytes,
-        "io_size_bytes": sum(port["size"] for port in [*inputs, *outputs] if port["offset"] is None),
+        "io_size_bytes": sum(_outside(port, build.row_input) for port in [*inputs, *outputs]),
         "inputs": {port["identifier"]: {"dtype": port["dtype"], "size": port["size"]} for port in inputs},
         "outputs": {port["identifier"]: {"dtype": port["dtype"], "size": port["size"]} for port in outputs},
     }
@@ -73,7 +79,7 @@ def metadata(model: Model, compiled: CompiledModel) -> dict[str, Any]:
         "inputs": inputs,
         "outputs": outputs,
         "buffers": compiled.report["buffers"],
-    }
+    } | ({"row_input": asdict(build.row_input)} if build.row_input else {})
     module = {
         "model_name": model.name,
         "export_datetime": _EXPORTED,
@@ -84,6 +90,13 @@ def metadata(model: Model, compiled: CompiledModel) -> dict[str, Any]:
         "arena": arena,
     }
     return {"version": FORMAT_VERSION, "modules": {MODULE: module}}
+
+
+def _outside(port: Mapping[str, Any], row_input: RowInput | None) -> int:
+    """Bytes of a port that are to be in memory outside the arena: of an input that comes by rows, one."""
+    if port["offset"] is not None:
+        return 0
+    return row_input.row_bytes if row_input and row_input.name == port["name"] else int(port["size"])
 
 
 def arena_header(compiled: CompiledModel) -> str:

@@ -43,17 +43,26 @@ class StackOverflow(EmulationError):
 class Emulation:
     """``outputs`` maps a port's name to an array of shape (runs, *port shape); ``stack_bytes`` were ever in use.
 
-    ``instructions`` has one number for each run, without the timer's interrupts; none if the firmware does not count.
+    ``steps`` has the instructions of each run, without the timer's interrupts: one number, or one for each row that
+    comes; nothing if the firmware does not count.
     """
 
     outputs: Mapping[str, Array]
     stack_bytes: int
-    instructions: tuple[int, ...]
+    steps: tuple[tuple[int, ...], ...]
+
+    @property
+    def instructions(self) -> tuple[int, ...]:
+        """Of each run."""
+        return tuple(map(sum, self.steps))
 
 
 @dataclass(frozen=True)
 class Firmware:
-    """An ELF file for a board, and what it does with its stack and its ports."""
+    """An ELF file for a board, and what it does with its stack and its ports: ``inputs`` in the order of their use.
+
+    ``rows`` of the last input come one by one; 1 where it comes whole.
+    """
 
     elf: Path
     board: Board
@@ -61,6 +70,7 @@ class Firmware:
     outputs: Sequence[CPort]
     stack_bytes: int
     counts: bool
+    rows: int = 1
 
 
 def emulate(
@@ -85,12 +95,13 @@ def emulate(
             raise _overflow(firmware)
         records = list(_RUN.iter_unpack((folder / "runs").read_bytes()))
         failed = next((status for status, _ in records if status), 0)
-        if failed or len(records) != count:
-            raise EmulationError(f"the network returned {failed} after {len(records)} runs of {count}")
-        instructions = (
-            tuple(_instructions(moments, firmware.board) for _, moments in records) if firmware.counts else ()
-        )
-        return Emulation(read_runs(folder / "outputs", firmware.outputs, count), stack, instructions)
+        if failed or len(records) != count * firmware.rows:
+            raise EmulationError(f"the network returned {failed} after {len(records) // firmware.rows} runs of {count}")
+        steps: list[tuple[int, ...]] = []
+        for first in range(0, len(records) if firmware.counts else 0, firmware.rows):
+            run = records[first : first + firmware.rows]
+            steps.append(tuple(_instructions(moments, firmware.board) for _, moments in run))
+        return Emulation(read_runs(folder / "outputs", firmware.outputs, count), stack, tuple(steps))
 
 
 def _execute(command: Sequence[str], folder: Path, firmware: Firmware, timeout: float) -> None:

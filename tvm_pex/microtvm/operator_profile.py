@@ -16,7 +16,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from tvm_pex.lowering.aot import SOURCES, CBuild
+from tvm_pex.lowering.aot import SOURCES, CBuild, own_name
 from tvm_pex.lowering.kernels import loop_name
 from tvm_pex.microtvm.elf import Function, SourceMap
 from tvm_pex.microtvm.emulation import Firmware
@@ -26,7 +26,7 @@ from tvm_pex.port_files import Array
 
 _MAIN, _RUN = "main.c", "run_network"
 _GENERATED = "tvmgen_default_"
-_FUNCTION = re.compile(rf"^TVM_DLL \w+ (?:{_GENERATED})?(\w+)\(.*\{{$")
+_FUNCTION = re.compile(r"^TVM_DLL \w+ (\w+)\(.*\{$")
 _LOOP = re.compile(r"^ *for \(int32_t (\w+) = 0;")
 LOOPS = "(loops)"
 CALLS = "(calls)"
@@ -78,7 +78,7 @@ def line_owners(text: str, operators: Collection[str]) -> dict[int, str]:
     for number, line in enumerate(text.splitlines(), 1):
         head = _FUNCTION.match(line)
         if head:
-            function, operator, depth = head[1], None, 0
+            function, operator, depth = own_name(head[1]), None, 0
         loop = _LOOP.match(line)
         if operator is None and loop:
             operator = next((name for prefix, name in prefixes.items() if loop[1].startswith(prefix)), None)
@@ -109,6 +109,6 @@ def _owner(source_map: SourceMap, places: Mapping[str, Mapping[int, str]], addre
     source = source_map.at(address)
     if source.function.startswith(_GENERATED):
         # The compiler may have made several functions of one: NAME.part.0.
-        function = source.function.removeprefix(_GENERATED).split(".")[0]
+        function = own_name(source.function).split(".")[0]
         return places.get(source.file, {}).get(source.line, _function_owner(function))
     return CALLS if source.function == _RUN else None

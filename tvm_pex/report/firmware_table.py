@@ -15,6 +15,11 @@ if TYPE_CHECKING:
     from tvm_pex.verification.firmware import FirmwareReport
 
 _SHOWN = 10  # numbers of an output
+_STEPS = (
+    ("between two rows, at most", "worst_step_instructions"),
+    ("between two rows, mean", "mean_step_instructions"),
+    ("after the last row", "last_step_instructions"),
+)
 
 
 def as_json(report: FirmwareReport, planned: Sequence[dict[str, Any]] = ()) -> dict[str, Any]:
@@ -31,6 +36,13 @@ def as_json(report: FirmwareReport, planned: Sequence[dict[str, Any]] = ()) -> d
         "ram": report.sections.ram,
         "flash": report.sections.flash,
     }
+    if len(report.steps) > 1:
+        *between, last = report.steps
+        answer |= {
+            "worst_step_instructions": max(between),
+            "mean_step_instructions": sum(between) // len(between),
+            "last_step_instructions": last,
+        }
     if report.operators is not None:
         plans = {plan["operator"]: plan for plan in planned}
         answer["operators"] = [_operator(name, work, plans.get(name, {})) for name, work in report.operators.items()]
@@ -66,6 +78,7 @@ def show(answer: dict[str, Any], device: Board) -> None:
         (f"RAM, of {device.ram.bytes:,}", "ram_bytes"),
         (f"flash, of {device.flash.bytes:,}", "flash_bytes"),
         ("instructions", "instructions"),
+        *(_STEPS if "worst_step_instructions" in answer else ()),
     ):
         table.add_row(label, *(_number(column, key) for column in columns))
     out.print(table)

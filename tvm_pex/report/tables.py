@@ -75,6 +75,10 @@ def show_verification(name: str, result: Verification) -> None:
         ("channels whose shift C leaves undefined in stock TVM", f"{result.undefined_shift_channels:,}"),
     ):
         table.add_row(label, value)
+    if result.pushes:
+        counts = result.pushes
+        told = f"{counts.pushes:,}; {counts.restarts:,} restarts, {counts.refused:,} calls refused as they must be"
+        table.add_row("pushes of rows", told)
     out.print(table)
     _show_pools(out, [dataclasses.asdict(pool) for pool in result.pools])
     for fault in result.guard_faults[:10]:
@@ -109,8 +113,24 @@ def _memory(report: dict[str, Any]) -> Table:
     paid = f" ({executed / report['macs']:.3f} times)" if executed > report["macs"] else ""
     table.add_row(f"multiply-accumulates executed{paid}", f"{executed:,}")
     table.add_row("instructions, by the model that --ram goes by", f"{report['instructions']:,}")
+    if "stream" in report:
+        _add_stream(table, report)
     table.add_row("seconds that planning took", f"{report['planning_seconds']:.1f}")
     return table
+
+
+def _add_stream(table: Table, report: dict[str, Any]) -> None:
+    stream = report["stream"]
+    table.add_section()
+    table.add_row(f"a row of {stream['input']}, outside the arena; {stream['rows']:,} come", f"{stream['row_bytes']:,}")
+    whole = f", whole: read later by {' '.join(stream['read_later_by'])}" if stream["whole"] else ""
+    table.add_row(f"held of it{whole}", f"{stream['held_bytes']:,}")
+    for label, key in (
+        ("instructions between two rows, at most", "worst_step_instructions"),
+        ("instructions between two rows, mean", "mean_step_instructions"),
+        ("instructions after the last row", "last_step_instructions"),
+    ):
+        table.add_row(label, f"{report[key]:,}")
 
 
 def console() -> Console:

@@ -16,7 +16,7 @@ from tvm_pex.scheduling.rings import Reader, ring_pixels
 def layer_problem(graph: Graph) -> Problem:
     """Whole tensors, a step for each operator: inputs live to their last reader, outputs to the end, none in place.
 
-    Inputs that nothing reads are left out.
+    Inputs that nothing reads are left out, and streamed ones, whose rows lie in what their reader makes.
     """
     end = max(len(graph.operators) - 1, 0)
     first = dict.fromkeys(graph.inputs, 0) | {op.output: step for step, op in enumerate(graph.operators)}
@@ -25,7 +25,7 @@ def layer_problem(graph: Graph) -> Problem:
         last.update(dict.fromkeys(op.inputs, step))
     last.update(dict.fromkeys(graph.outputs, end))
     read = {name for op in graph.operators for name in op.inputs} | {op.output for op in graph.operators}
-    used = [t for t in graph.tensors.values() if t.name in read or t.name in graph.outputs]
+    used = [t for t in graph.tensors.values() if t.name in (read | set(graph.outputs)) - graph.outside]
     return Problem(tuple(Buffer(t.name, t.bytes, first[t.name], last[t.name]) for t in used))
 
 
@@ -40,7 +40,7 @@ def layer_bytes(graph: Graph) -> dict[str, int]:
 def lower_bound(graph: Graph, kept: frozenset[str] = frozenset()) -> int:
     """No schedule of ``graph`` without recompute has a lower peak. ``kept`` inputs are whole until they have been read.
 
-    1. The inputs are there together when it starts, the outputs when it ends.
+    1. The inputs are there together when it starts, but for streamed ones, the outputs when it ends.
     2. An operator with a window holds the rows and pixels that pixels still to come will read, of a strip of columns
        where windows side by side share none.
     3. Slices of channels make that smaller, but run over and over a tensor that stays whole meanwhile, and what sums
@@ -48,11 +48,14 @@ def lower_bound(graph: Graph, kept: frozenset[str] = frozenset()) -> int:
     4. While a kept input is read for the last time, it is there beside the result's pixel, or its slice.
     """
     tensors = graph.tensors
-    ends = [sum(tensors[name].bytes for name in names) for names in (graph.inputs, graph.outputs)]
+    ends = [
+        sum(tensors[name].bytes for name in names if name not in graph.outside)
+        for names in (graph.inputs, graph.outputs)
+    ]
     above: dict[str, int] = {name: tensors[name].bytes for name in graph.inputs}
     for op in graph.operators:  # the smallest tensor that ``op.output`` is made of
         above[op.output] = min(min(above[name], tensors[name].bytes) for name in op.inputs)
-    held = [_held(graph, op, above) for op in graph.operators]
+    held = [_held(graph, op, above) for op in graph.operators if op != graph.arrival]
     beside = [
         sum(tensors[name].bytes for name in set(op.inputs) & kept) + tensors[op.output].item_bytes
         for op in graph.operators

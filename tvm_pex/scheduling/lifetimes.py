@@ -106,12 +106,12 @@ def memory_problem(graph: Graph, schedule: Schedule, *, kept: frozenset[str] | N
     """Buffers of a graph that is the whole program. Steps are moments, counted through the segments.
 
     Inputs are there from the first step, outputs stay until the last. ``kept`` inputs (None: all) are not overwritten
-    before the last of them has been read.
+    before the last of them has been read. Streamed inputs have no memory.
     """
     tracks = region_tracks(graph, schedule)
-    for name in graph.inputs:
+    for name in set(graph.inputs) & tracks.keys():
         tracks[name] = as_input(tracks[name], kept is not None and name not in kept)
-    for name in graph.outputs:
+    for name in set(graph.outputs) & tracks.keys():
         tracks[name] = as_output(tracks[name], steps(schedule) - 1)
     return problem_of(tracks.values())
 
@@ -128,12 +128,12 @@ def segment_problem(graph: Graph, segment: Segment, kept: frozenset[str] = froze
     before, after = graph.operators[:start], graph.operators[start + len(inside) :]
     needed = {name for op in after for name in op.inputs} | set(graph.outputs)
     tracks, last = region_tracks(part, Schedule((segment,))), steps(Schedule((segment,))) - 1
-    for name in part.inputs:
+    for name in set(part.inputs) & tracks.keys():
         if name in needed:
             tracks[name] = as_output(tracks[name], last)
         elif name in kept:
             tracks[name] = as_input(tracks[name], False)
-    for name in part.outputs:
+    for name in set(part.outputs) & tracks.keys():
         tracks[name] = as_output(tracks[name], last)
     for name in (*graph.inputs, *(op.output for op in before)):
         if name in needed and name not in tracks:
@@ -180,9 +180,13 @@ def steps(schedule: Schedule) -> int:
 
 
 def region_tracks(graph: Graph, schedule: Schedule, base: int = 0) -> dict[str, Track]:
-    """Every whole tensor, ring, run of sums and patch by name, from step ``base`` on. Inputs count from ``base``."""
+    """Every whole tensor, ring, run of sums and patch by name, from step ``base`` on. Inputs count from ``base``.
+
+    Of streamed inputs, and of outputs that are handed out, nothing is held.
+    """
     clock = _Clock(graph, schedule, base)
-    tracks = [_whole(clock, graph.tensors[name]) for name in graph.tensors if name not in clock.ring_pixels]
+    apart = clock.ring_pixels.keys() | graph.outside
+    tracks = [_whole(clock, graph.tensors[name]) for name in graph.tensors if name not in apart]
     for segment in schedule.segments:
         tracks += [_ring(clock, segment, ring) for ring in segment.rings if ring.pixels]
         for stage in segment.stages:

@@ -16,6 +16,8 @@ def operator_orders(graph: Graph) -> list[Order]:
     2. always the operator that leaves the fewest bytes alive;
     3. always one that reads what was made last, so that a branch is finished before the next begins;
     4. always one that reads what was made longest ago, so that branches go side by side.
+
+    What takes the rows of a streamed input comes first in each.
     """
     orders = [
         graph.operators,
@@ -28,8 +30,9 @@ def operator_orders(graph: Graph) -> list[Order]:
 
 def _order(graph: Graph, rank: Callable[[Sequence[Operator], Operator], int]) -> Order:
     """Of the operators that may run next, the one of least rank; of equals, the first in the graph."""
-    rest, done = list(graph.operators), list[Operator]()
-    made = set(graph.inputs)
+    first = 1 if graph.arrival else 0
+    done, rest = list(graph.operators[:first]), list(graph.operators[first:])
+    made = {*graph.inputs, *(op.output for op in done)}
     while rest:
         ready = [op for op in rest if made.issuperset(op.inputs)]
         best = min(ready, key=lambda op: rank(done, op))

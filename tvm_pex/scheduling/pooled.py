@@ -26,11 +26,13 @@ def find_pooled_schedule(
     axes: Sequence[str] = ALL_AXES,
     kept: frozenset[str] = frozenset(),
     max_overhead: float = 1.0,
+    max_step: int | None = None,
     progress: Progress | None = None,
 ) -> Schedule:
     """Arguments as for find_schedule. Raises PoolsTooSmall if nothing fits."""
     best: tuple[int, Schedule] | None = None
-    for choice in find_front(graph, axes=axes, kept=kept, max_overhead=max_overhead, progress=progress):
+    front = find_front(graph, axes=axes, kept=kept, max_overhead=max_overhead, max_step=max_step, progress=progress)
+    for choice in front:
         accesses = schedule_accesses(graph, choice.schedule)
         floor = choice.instructions + min(pool.cost for pool in pools) * accesses.total()
         if best and floor >= best[0]:

@@ -31,6 +31,7 @@ from tvm_pex.scheduling.lifetimes import accumulators, memory_problem, segment_p
 from tvm_pex.scheduling.orders import operator_orders
 from tvm_pex.scheduling.schedule import Schedule, Segment
 from tvm_pex.scheduling.segments import Unschedulable, make_segment, outside_tensors, sliced_channels
+from tvm_pex.scheduling.spreading import StepTooLong, bounded_segment
 
 ALL_AXES = ("rows", "pixels", "channels")
 
@@ -84,15 +85,18 @@ def find_schedule(
     kept: frozenset[str] = frozenset(),
     budget: int | None = None,
     max_overhead: float = 1.0,
+    max_step: int | None = None,
     progress: Progress | None = None,
 ) -> Schedule:
     """The schedule of least peak over ``axes``: channels, rows, or rows and pixels. Deterministic.
 
     With a ``budget`` in bytes, the one of fewest instructions whose peak is not above it; raises OverBudget if there is
     none. ``kept`` are inputs that may not be overwritten before the last of them has been read. Up to ``max_overhead``
-    times the graph's multiply-accumulates may be run. ``progress`` is called with (operators done, operators in all).
+    times the graph's multiply-accumulates may be run. With a streamed input no more than ``max_step`` instructions run
+    between two rows; raises StepTooLong where taking a row alone takes more. ``progress`` is called with (operators
+    done, operators in all).
     """
-    orders = _all_paths(graph, axes, kept, max_overhead, progress)
+    orders = _all_paths(graph, axes, kept, max_overhead, max_step, progress)
     low = [choice for paths in orders for choice in paths.at_least()]
     least = min(low, key=lambda choice: (choice.arena_bytes, choice.instructions))
     if budget is None:
@@ -111,11 +115,12 @@ def find_front(
     axes: Sequence[str] = ALL_AXES,
     kept: frozenset[str] = frozenset(),
     max_overhead: float = 1.0,
+    max_step: int | None = None,
     progress: Progress | None = None,
 ) -> tuple[Choice, ...]:
     """What falling budgets give, from the fastest schedule down to the least peak; arguments as for find_schedule."""
     found: list[Choice] = []
-    for paths in _all_paths(graph, axes, kept, max_overhead, progress):
+    for paths in _all_paths(graph, axes, kept, max_overhead, max_step, progress):
         found += [*paths.at_least(), *paths.falling()]
     chosen: list[Choice] = []
     for choice in sorted(found, key=lambda choice: (choice.arena_bytes, choice.instructions)):
@@ -133,7 +138,12 @@ def _highest(graph: Graph, schedule: Schedule, kept: frozenset[str]) -> Segment:
 
 
 def _all_paths(
-    graph: Graph, axes: Sequence[str], kept: frozenset[str], max_overhead: float, progress: Progress | None
+    graph: Graph,
+    axes: Sequence[str],
+    kept: frozenset[str],
+    max_overhead: float,
+    max_step: int | None,
+    progress: Progress | None,
 ) -> list[_Paths]:
     """The paths of each order of the operators."""
     allowed = int((max_overhead - 1) * graph.macs())
@@ -142,7 +152,7 @@ def _all_paths(
     for number, order in enumerate(orders):
         ordered, found = dataclasses.replace(graph, operators=order), list[Candidate]()
         for start in range(count):
-            found += _candidates(ordered, start, axes, kept, allowed)
+            found += _candidates(ordered, start, axes, kept, allowed, max_step)
             if progress:
                 progress(number * count + start + 1, len(orders) * count)
         made.append(_Paths(ordered, found, kept, allowed))
@@ -150,13 +160,26 @@ def _all_paths(
 
 
 def _candidates(
-    graph: Graph, start: int, axes: Sequence[str], kept: frozenset[str], allowed: int
+    graph: Graph, start: int, axes: Sequence[str], kept: frozenset[str], allowed: int, max_step: int | None
 ) -> Iterator[Candidate]:
-    """Every segment that begins at ``start`` and runs at most ``allowed`` multiply-accumulates again."""
-    for stop in range(start + 1, len(graph.operators) + 1):
+    """Every segment that begins at ``start`` and runs at most ``allowed`` multiply-accumulates again.
+
+    Where rows are handed out as they are made, all runs with the rows that come.
+    """
+    stops = range(start + 1, len(graph.operators) + 1)
+    if graph.handed_out:
+        stops = stops[-1:] if start == 0 else stops[:0]
+    for stop in stops:
         operators = graph.operators[start:stop]
         try:
-            segments = _segments(graph, operators, axes, allowed)
+            if operators[0] == graph.arrival:
+                segments = _segments_of_rows(graph, operators, axes, max_step)
+            else:
+                segments = _segments(graph, operators, axes, allowed)
+        except StepTooLong:
+            if len(operators) == 1:
+                raise
+            return
         except Unschedulable:
             return
         once = graph.macs_of(operators)
@@ -191,6 +214,30 @@ def _segments(graph: Graph, operators: Sequence[Operator], axes: Sequence[str], 
         if choice and (allowed or _side_by_side(operators)):
             segments += _in_strips(make, choice, allowed)
     return segments
+
+
+def _segments_of_rows(
+    graph: Graph, operators: Sequence[Operator], axes: Sequence[str], max_step: int | None
+) -> list[Segment]:
+    """The ways to run ``operators`` with rows that the caller hands in: along rows, and the nest runs only once.
+
+    Raises Unschedulable, which is StepTooLong where more than ``max_step`` instructions lie between two rows.
+    """
+    spatial = [axis for axis in axes if axis != "channels"]
+    choices = [(spatial[:1], 1)]
+    if len(spatial) > 1:
+        choices += [(spatial, run) for run in _runs(graph, operators)]
+    if max_step is None:
+        return [make_segment(graph, operators, choice, run=run) for choice, run in choices]
+    found, shortest = list[Segment](), list[StepTooLong]()
+    for choice, run in choices:
+        try:
+            found.append(bounded_segment(graph, operators, choice, max_step, run))
+        except StepTooLong as error:
+            shortest.append(error)
+    if not found:
+        raise min(shortest, key=lambda error: error.instructions)
+    return found
 
 
 def _runs(graph: Graph, operators: Sequence[Operator]) -> list[int]:
@@ -233,6 +280,7 @@ def floor_of(graph: Graph, operators: Sequence[Operator], segment: Segment, kept
     made = set(graph.inputs) | {op.output for op in graph.operators[:first]}
     fixed = made & (needed | (kept & read))
     moving = (read - fixed) | (own & outside_tensors(graph, [op.name for op in operators]))
+    fixed, moving = fixed - graph.outside, moving - graph.outside
     sizes = {name: graph.tensors[name].bytes for name in fixed | moving}
     inner = sum(
         r.pixels * r.channels * graph.tensors[r.tensor].item_bytes for r in segment.rings if r.pixels > segment.run

@@ -37,12 +37,14 @@ def make_segment(
     tile: int | None = None,
     strips: int = 1,
     run: int = 1,
+    row_delays: Sequence[int] | None = None,
 ) -> Segment:
     """The segment that runs ``operators`` (in topological order) along ``axes``, a prefix of ("rows", "pixels").
 
     Operators with time to spare run early or late, whichever keeps less in memory. With a ``tile``, a divisor of
     ``sliced_channels``, the whole nest runs once for each slice of that many channels; with ``strips``, once for each
     of at most that many strips of columns. Along pixels each operator computes ``run`` of them at a moment.
+    ``row_delays`` replace the delays along rows, none of them by a lesser one than ``row_waits`` asks for.
     Raises Unschedulable when two paths between the same operators disagree about strides, when a tensor would be read
     under another shape than it is written, when something inside needs a reduction's result, or when there would be
     strips of a reduction or of slices.
@@ -55,6 +57,8 @@ def make_segment(
     flags = tuple(axis in axes for axis in _AXES)
     strides = _strides(links, flags)
     delays = _settle(links, strides, _earliest(links, strides))
+    if row_delays is not None:
+        delays = [(rows, columns) for rows, (_, columns) in zip(row_delays, delays, strict=True)]
     low = tuple(min(delay[axis] for delay in delays) for axis in (0, 1))
     stages = tuple(
         Stage(
@@ -94,6 +98,13 @@ def _cut_into_strips(links: _Links, strips: int) -> int:
     strips, columns = strip_columns(sliding, strips)
     links.columns = columns if strips > 1 else None  # columns too few for two strips
     return strips
+
+
+def row_waits(graph: Graph, operators: Sequence[Operator]) -> list[list[tuple[int, int]]]:
+    """For each operator: (producer by position, moments along rows by which it has to run after that one)."""
+    links = _Links(graph, operators)
+    strides = _axis_strides(links, 0)
+    return [[(p, strides[p] * links.wait(k, p, 0)) for p in links.producers[k]] for k in range(len(operators))]
 
 
 def sliced_channels(graph: Graph, operators: Sequence[Operator]) -> int | None:

@@ -34,6 +34,8 @@ def layout_of(graph: Graph, segment: Segment, tensor: str, view: Shape) -> Layou
         first += concat.first_channel(position)
         tensor = concat.output
         view = graph.tensors[tensor].shape
+    if tensor in graph.outside:  # the present row
+        return Layout(tensor, view[1], view[2], view[1], first)
     ring = next((ring for ring in segment.rings if ring.tensor == tensor), None)
     if ring is None:
         return Layout(tensor, view[1], view[2], None, first)

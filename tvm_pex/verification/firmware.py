@@ -46,7 +46,8 @@ class Task:
 class FirmwareReport:
     """``exact``: all outputs are the expected ones, floats within ``tolerance``, None if none differs.
 
-    ``stack_bytes`` are those in use without an interrupt, ``instructions`` those of the first run.
+    ``stack_bytes`` are those in use without an interrupt, ``steps`` the instructions of the first run: one number, or
+    one for each row that comes.
     """
 
     exact: bool
@@ -55,8 +56,12 @@ class FirmwareReport:
     arena_bytes: int
     stack_bytes: int
     sections: Sections
-    instructions: int
+    steps: tuple[int, ...]
     operators: Mapping[str, Work] | None
+
+    @property
+    def instructions(self) -> int:
+        return sum(self.steps)
 
     @property
     def other_ram_bytes(self) -> int:
@@ -98,7 +103,8 @@ def _firmware(objects: Objects, stack_bytes: int, *, counts: bool, device: Board
     name = "counting.elf" if counts else "wide.elf"
     elf = link(objects, name, stack_bytes=stack_bytes, count_instructions=counts, board=device)
     build = objects.network.build
-    return Firmware(elf, objects.board, build.inputs, build.outputs, stack_bytes, counts)
+    rows = build.row_input.rows if build.row_input else 1
+    return Firmware(elf, objects.board, build.inputs_as_they_come, build.outputs, stack_bytes, counts, rows)
 
 
 def _report(
@@ -112,6 +118,6 @@ def _report(
         arena_bytes=network.arena_bytes,
         stack_bytes=stack,
         sections=sections,
-        instructions=ran.instructions[0],
+        steps=ran.steps[0],
         operators=operators,
     )

@@ -25,7 +25,7 @@ from tvm_pex.frontend.values import op_name
 from tvm_pex.lowering.aot import POOL, CBuild, build_c
 from tvm_pex.pools import Place, PoolUse
 from tvm_pex.port_files import Array
-from tvm_pex.verification.host_run.run import HostRun, compile_host, run_host
+from tvm_pex.verification.host_run.run import HostRun, Pushes, compile_host, run_host
 
 TOLERANCE = 1e-5
 
@@ -54,7 +54,7 @@ class Verification:
     ``arena_bytes`` are those of all ``pools`` together, each of which had exactly its ``peak_bytes``.
     ``guard_intact``: nothing outside the pools and the ports' own buffers was written; ``guard_faults`` says where.
     ``undefined_shift_channels``: channels whose requantise stock TVM writes with a shift that C does not define. The
-    reference runs with a definition of these: their mathematical result.
+    reference runs with a definition of these: their mathematical result. ``pushes``: how a streamed input came.
     """
 
     exact: bool
@@ -66,6 +66,7 @@ class Verification:
     undefined_shift_channels: int
     guard_faults: tuple[str, ...] = ()
     tolerance: float | None = None
+    pushes: Pushes | None = None
 
     @property
     def passed(self) -> bool:
@@ -99,6 +100,7 @@ def verify(
         undefined_shift_channels=undefined,
         guard_faults=actual.guard_faults,
         tolerance=TOLERANCE if any(differs_as_float(one, other) for one, other in pairs) else None,
+        pushes=actual.pushes,
     )
 
 

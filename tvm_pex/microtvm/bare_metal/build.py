@@ -27,7 +27,8 @@ FLAGS = (
     "-fdata-sections",
 )
 _HERE = Path(__file__).parent
-_OWN_SOURCES = ("startup.c", "systick.c", "main.c")
+_OWN_SOURCES = ("startup.c", "systick.c")
+MAIN = _HERE / "main.c"
 _VECTOR_BYTES = 0x40
 _OVERFLOW = re.compile(r"region `(\w+)' overflowed by (\d+) bytes?")
 
@@ -66,7 +67,10 @@ class Network:
 def in_one_arena(
     build: CBuild, pools: Mapping[str, int], input_places: Mapping[str, Place], output_places: Mapping[str, Place]
 ) -> Network:
-    """One arena of ``pools`` (bytes by name) side by side. Ports that have no place in them get one after their end."""
+    """One arena of ``pools`` (bytes by name) side by side. Ports that have no place in them get one after their end.
+
+    Of an input that comes by rows it is the place of one row.
+    """
     bases: dict[str, int] = {}
     end = 0
     for name, size in pools.items():
@@ -78,9 +82,14 @@ def in_one_arena(
         for port in ports:
             if port.name not in known:
                 known[port.name] = _aligned(end, np.dtype(port.dtype).itemsize)
-                end = known[port.name] + port.bytes
+                end = known[port.name] + _bytes(build, port)
         offsets.append(known)
     return Network(build, end, bases, *offsets)
+
+
+def _bytes(build: CBuild, port: CPort) -> int:
+    """Bytes of a port that are in memory at once."""
+    return build.row_input.row_bytes if build.row_input and build.row_input.name == port.name else port.bytes
 
 
 def _aligned(offset: int, alignment: int) -> int:
@@ -112,9 +121,15 @@ def compile_network(network: Network, board: Board, folder: Path, *, optimize: s
 
 
 def link(
-    objects: Objects, name: str, *, stack_bytes: int, count_instructions: bool, board: Board | None = None
+    objects: Objects,
+    name: str,
+    *,
+    stack_bytes: int,
+    count_instructions: bool,
+    board: Board | None = None,
+    program: Path = MAIN,
 ) -> Path:
-    """The firmware as an ELF file ``name``; ``board`` is the same board with less memory.
+    """The firmware as an ELF file ``name``; ``board`` is the same board with less memory, ``program`` has its main().
 
     Raises TooSmallError where RAM or flash do not suffice, and FirmwareError.
     """
@@ -124,7 +139,7 @@ def link(
     command = [
         CROSS_COMPILER, *objects.flags, f"-DCOUNT_INSTRUCTIONS={int(count_instructions)}",
         "-fno-tree-loop-distribute-patterns", "-Wall", "-Wextra",
-        *(str(_HERE / source) for source in _OWN_SOURCES), *objects.files,
+        *(str(_HERE / source) for source in _OWN_SOURCES), str(program), *objects.files,
         "-nostartfiles", "-nostdlib", "-Wl,--gc-sections", "-Wl,-Tfirmware.ld", "-lm", "-lc", "-lgcc", "-o", name,
     ]  # fmt: skip
     done = _gcc(command, folder)
@@ -150,16 +165,17 @@ def _header(network: Network) -> str:
         "arena_bytes": str(max(network.arena_bytes, 1)),
         "has_workspace": str(int(bool(build.pools))),
         "pools": ", ".join(f"arena + {network.pool_offsets[name]}" for name in build.pools),
-        "inputs": _table(build.inputs, network.input_offsets),
-        "outputs": _table(build.outputs, network.output_offsets),
+        "rows": str(build.row_input.rows if build.row_input else 0),
+        "inputs": _table(build, build.inputs_as_they_come, network.input_offsets),
+        "outputs": _table(build, build.outputs, network.output_offsets),
         "input_pointers": _pointers(build.inputs, network.input_offsets),
         "output_pointers": _pointers(build.outputs, network.output_offsets),
     }
     return Template((_HERE / "firmware.h.in").read_text()).substitute(values)
 
 
-def _table(ports: Sequence[CPort], offsets: Mapping[str, int]) -> str:
-    return ", ".join(f"{{{offsets[port.name]}, {port.bytes}}}" for port in ports)
+def _table(build: CBuild, ports: Sequence[CPort], offsets: Mapping[str, int]) -> str:
+    return ", ".join(f"{{{offsets[port.name]}, {_bytes(build, port)}}}" for port in ports)
 
 
 def _pointers(ports: Sequence[CPort], offsets: Mapping[str, int]) -> str:

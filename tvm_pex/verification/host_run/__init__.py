@@ -6,8 +6,9 @@ from tvm_pex.verification.host_run.run import (
     HostProgram,
     HostRun,
     NoCompilerError,
+    Pushes,
     compile_host,
     run_host,
 )
 
-__all__ = ["FLAGS", "HostError", "HostProgram", "HostRun", "NoCompilerError", "compile_host", "run_host"]
+__all__ = ["FLAGS", "HostError", "HostProgram", "HostRun", "NoCompilerError", "Pushes", "compile_host", "run_host"]

@@ -11,10 +11,14 @@
  *                              is relative to the block's first byte
  *   status RUN VALUE           the network returned VALUE instead of 0; the outputs of that run are not to be trusted
  *
+ * and with -DPUSHES=1, at the end, "pushes PUSHES RESTARTS REFUSED": every run but the first hands in the input
+ * by rows, as pushes.c does.
+ *
  * Before each run every byte that the network may write is filled with bytes that differ from run to run, so that a value
  * used before it was written shows up as a wrong output.
  *
- * Compile with -DPORTS_IN=n -DPORTS_OUT=n -DPOOLS=n, POOLS being 0 where the entry point takes no pools.
+ * Compile with -DPORTS_IN=n -DPORTS_OUT=n -DPOOLS=n, POOLS being 0 where the entry point takes no pools, and -DPUSHES=0
+ * or 1.
  */
 #include <stddef.h>
 #include <stdint.h>
@@ -23,6 +27,13 @@
 #include <string.h>
 
 #include <tvmgen_default.h>
+
+#if PUSHES
+#include "pushes.h"
+
+static struct pushes counts;
+static void restore_inputs(void);
+#endif
 
 #if defined(__SANITIZE_ADDRESS__)
 #include <sanitizer/asan_interface.h>
@@ -101,7 +112,7 @@ typedef char outputs_are_pointers[sizeof(struct tvmgen_default_outputs) == PORTS
 typedef char pools_are_pointers[sizeof(struct tvmgen_default_workspace_pools) == POOLS * sizeof(void*) ? 1 : -1];
 #endif
 
-static int32_t run_network(void** pointers, const struct block* blocks) {
+static int32_t run_network(void** pointers, const struct block* blocks, int run) {
   struct tvmgen_default_inputs inputs;
   struct tvmgen_default_outputs outputs;
   memcpy(&inputs, pointers, sizeof inputs);
@@ -111,9 +122,19 @@ static int32_t run_network(void** pointers, const struct block* blocks) {
   void* starts[POOLS];
   for (int k = 0; k < POOLS; k++) starts[k] = blocks[k].bytes;
   memcpy(&pools, starts, sizeof pools);
-  return tvmgen_default_run(&inputs, &outputs, &pools);
+  void* const held = &pools;
 #else
   (void)blocks;
+  void* const held = NULL;
+#endif
+#if PUSHES
+  if (run) return run_in_pushes(inputs, &outputs, held, restore_inputs, (uint32_t)run, &counts);
+#endif
+  (void)run;
+  (void)held;
+#if POOLS
+  return tvmgen_default_run(&inputs, &outputs, &pools);
+#else
   return tvmgen_default_run(&inputs, &outputs);
 #endif
 }
@@ -137,6 +158,23 @@ static uint8_t* inside(const char* text, size_t size, const struct block* pools,
   return pools[pool].bytes + offset;
 }
 
+static struct port ports[PORTS];
+
+#if PUSHES
+static struct port kept[PORTS_IN]; /* copies of the inputs */
+
+static void keep_input(int k) {
+  if (!kept[k].bytes && !(kept[k].bytes = malloc(ports[k].size))) fail("out of memory");
+  memcpy(kept[k].bytes, ports[k].bytes, ports[k].size);
+}
+
+static void restore_inputs(void) {
+  for (int k = 0; k < PORTS_IN; k++) memcpy(ports[k].bytes, kept[k].bytes, ports[k].size);
+}
+#else
+static void keep_input(int k) { (void)k; }
+#endif
+
 int main(int argc, char** argv) {
   if (argc < FIRST_POOL + POOLS) fail("wrong number of arguments");
   FILE* input = fopen(argv[1], "rb");
@@ -150,7 +188,6 @@ int main(int argc, char** argv) {
   if (!blocks) fail("out of memory");
   for (int k = 0; k < pool_count; k++) blocks[k] = make_pool(argv[FIRST_POOL + k], guard);
 
-  struct port ports[PORTS];
   void* pointers[PORTS];
   for (int k = 0; k < PORTS; k++) {
     char* rest;
@@ -173,8 +210,10 @@ int main(int argc, char** argv) {
       if (fread(ports[k].bytes, 1, ports[k].size, input) != ports[k].size) {
         if (k) fail("the input file ends in the middle of a run");
         goto done;
+      } else {
+        keep_input(k);
       }
-    int32_t status = run_network(pointers, blocks);
+    int32_t status = run_network(pointers, blocks, run);
     if (status) printf("status %d %ld\n", run, (long)status);
     for (int k = 0; k < block_count; k++) check_guards(&blocks[k], run);
     fflush(stdout);
@@ -183,6 +222,9 @@ int main(int argc, char** argv) {
   }
 
 done:
+#if PUSHES
+  printf("pushes %ld %ld %ld\n", counts.pushes, counts.restarts, counts.refused);
+#endif
   for (int k = 0; k < block_count; k++) free(blocks[k].raw);
   free(blocks);
   fclose(input);

@@ -1,6 +1,7 @@
 """Compile a CBuild with the host's gcc and run it on many inputs in one process; ``harness.c`` does the running.
 
-Each memory pool has exactly the bytes asked for, between guard zones, and is filled with noise before each run.
+Each memory pool has exactly the bytes asked for, between guard zones, and is filled with noise before each run. A
+network whose input can come by rows gets it whole in the first run, in random pushes in the others: see ``pushes.c``.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from tvm_pex.pools import Place
 from tvm_pex.port_files import Array, read_runs, write_runs
 
 HARNESS = Path(__file__).with_name("harness.c")
+PUSHES = Path(__file__).with_name("pushes.c")
 GUARD_BYTES = 4096
 # Without contraction a fused multiply-add may not change the floats of one build but not of another.
 FLAGS = ("-std=gnu99", "-O1", "-ffp-contract=off", "-w")
@@ -41,14 +43,25 @@ class HostProgram:
 
 
 @dataclass(frozen=True)
+class Pushes:
+    """How rows were handed in, over all runs: calls of push, runs broken off by a begin, calls that were refused."""
+
+    pushes: int
+    restarts: int
+    refused: int
+
+
+@dataclass(frozen=True)
 class HostRun:
     """``outputs`` maps a port's name to an array of shape (runs, *port shape).
 
     ``guard_faults`` has one line for each block written outside its bounds in a run, as "run 3: byte 512 of arena".
+    ``pushes`` is None for a network whose input is whole.
     """
 
     outputs: Mapping[str, Array]
     guard_faults: tuple[str, ...] = field(default=())
+    pushes: Pushes | None = None
 
     @property
     def guard_intact(self) -> bool:
@@ -72,10 +85,12 @@ def compile_host(
         f"-DPORTS_IN={len(build.inputs)}",
         f"-DPORTS_OUT={len(build.outputs)}",
         f"-DPOOLS={len(build.pools)}",
+        f"-DPUSHES={int(build.row_input is not None)}",
         f"-I{HEADERS}",
         f"-I{RUNTIME_HEADERS}",
         *sources,
         str(HARNESS),
+        *([str(PUSHES)] if build.row_input else []),
         "-lm",
         "-o",
         str(executable),
@@ -114,8 +129,8 @@ def run_host(
         source, sink = Path(name) / "inputs", Path(name) / "outputs"
         count = write_runs(source, build.inputs, inputs)
         command = [str(program.executable), str(source), str(sink), str(guard_bytes), *blocks]
-        faults = _faults(_execute(command, timeout))
-        return HostRun(read_runs(sink, build.outputs, count), faults)
+        faults, pushes = _findings(_execute(command, timeout))
+        return HostRun(read_runs(sink, build.outputs, count), faults, pushes)
 
 
 def _run(
@@ -145,11 +160,14 @@ def _execute(command: Sequence[str], timeout: float | None) -> str:
     return done.stdout
 
 
-def _faults(report: str) -> tuple[str, ...]:
-    faults = []
+def _findings(report: str) -> tuple[tuple[str, ...], Pushes | None]:
+    faults, pushes = [], None
     for line in report.splitlines():
         kind, run, *rest = line.split()
         if kind == "status":
             raise HostError(f"the compiled network returned {rest[0]} in run {run}")
-        faults.append(f"run {run}: byte {rest[1]} of {rest[0]}")
-    return tuple(faults)
+        if kind == "pushes":
+            pushes = Pushes(int(run), int(rest[0]), int(rest[1]))
+        else:
+            faults.append(f"run {run}: byte {rest[1]} of {rest[0]}")
+    return tuple(faults), pushes
