@@ -9,6 +9,9 @@ An access is one element, whatever its size. Every operator reads its inputs as 
 3. Running sums are loaded and stored with every pixel of a reduction, or every slice of channels, but not loaded with
    the first and not stored with the last.
 
+4. A kernel in C reads what a convolution over all channels needs once for each block of output channels; with scratch
+   it reads that once, and the scratch for each block. Of the other operators it reads what portable TIR does.
+
 What the caller reads and writes of the model's input and output is not counted.
 """
 
@@ -22,7 +25,8 @@ from collections.abc import Container, Mapping
 import numpy as np
 
 from tvm_pex.graph import Concat, Convolution, Graph, Operator
-from tvm_pex.scheduling.lifetimes import accumulators, closes, sums_name
+from tvm_pex.scheduling.kernels import BLOCK, kernel_of, patch_bytes
+from tvm_pex.scheduling.lifetimes import accumulators, closes, patch_name, sums_name
 from tvm_pex.scheduling.schedule import Schedule, Segment, Stage, written_through
 from tvm_pex.scheduling.strips import Columns
 
@@ -35,13 +39,27 @@ def schedule_accesses(graph: Graph, schedule: Schedule) -> Counter[str]:
         through = written_through(graph, segment)
         for stage in segment.stages:
             op = operators[stage.operator]
+            kernel = kernel_of(graph, segment, stage, op)
             for position, name in enumerate(op.inputs):
-                if name not in through:
-                    total[name] += _reads(graph, op, segment, stage, position)
+                if name in through:
+                    continue
+                reads = _reads(graph, op, segment, stage, position)
+                if kernel and isinstance(op, Convolution) and op.groups == 1:
+                    reads, scratch = _by_blocks(graph, op, kernel, reads)
+                    if scratch:
+                        total[patch_name(op.name)] = scratch
+                total[name] += reads
             total[_place(op.output, through)] += _writes(graph, op, segment, stage, through)
             if accumulators(op, graph, segment):
                 total[sums_name(op.name)] += 2 * _repeats(graph, op, segment, stage)
     return total
+
+
+def _by_blocks(graph: Graph, op: Convolution, kernel: str, reads: int) -> tuple[int, int]:
+    """What a kernel reads of its input, and accesses of its scratch, where portable TIR reads ``reads``."""
+    channels = graph.tensors[op.output].shape[2]
+    once, blocks = reads // channels, -(-channels // BLOCK)
+    return (once, once * (1 + blocks)) if patch_bytes(op, kernel) else (once * blocks, 0)
 
 
 def _place(tensor: str, through: Mapping[str, tuple[Concat, int]]) -> str:
