@@ -275,7 +275,7 @@ def _call(rng: np.random.Generator, op: Convolution, shape: tuple[int, int, int]
         "x": Part(x, start=start, odd=int(rng.integers(4))),
         "weights": Part(packed["w"]),
         "parameters": Part(packed["s"].view(np.int8)),
-        "patch": Part(_some_bytes(rng, patch_bytes(op, kernel))),
+        "patch": Part(_some_bytes(rng, patch_bytes(op, kernel, segment))),
         "y": Part(before, odd=int(rng.integers(4))),
     }
     return Call(kernel, parts, after, row, column, pixels, block // 4)

@@ -29,6 +29,7 @@ from tvm_pex.scheduling.cost import operator_instructions, schedule_instructions
 from tvm_pex.scheduling.front import Point, together
 from tvm_pex.scheduling.layers import layer_bytes, lower_bound
 from tvm_pex.scheduling.schedule import Schedule, Segment, check_once
+from tvm_pex.scheduling.scratch import front_with_scratch, without_scratch
 from tvm_pex.scheduling.search import OverBudget, Progress, find_front
 from tvm_pex.scheduling.steps import steps_of
 
@@ -114,11 +115,16 @@ def memory_front(model: Model, options: PlanOptions, progress: Progress | None =
     if options.quantized_io:
         model = leave_quantisation(model)
     _, reading, kept = read_module(model.mod, options.overwrite_input, options.stream_input)
-    regions = split_regions(reading)
+    regions = split_regions(reading, options.core)
     find = functools.partial(
         find_front, axes=options.axes, kept=kept, max_overhead=options.max_overhead, progress=progress
     )
-    return together([find(graph, max_step=options.max_step if graph.streamed else None) for graph in regions])
+    fronts = []
+    for graph in regions:
+        bare = without_scratch(graph)
+        front = find(bare, max_step=options.max_step if graph.streamed else None)
+        fronts.append(front_with_scratch(bare, graph.kernels, front, kept) if graph.kernels else front)
+    return together(fronts)
 
 
 def _compiled(

@@ -36,8 +36,8 @@ from tvm_pex.micro_kernels.selection import with_kernels
 from tvm_pex.options import PlanOptions
 from tvm_pex.scheduling.pooled import find_pooled_schedule
 from tvm_pex.scheduling.schedule import Schedule
-from tvm_pex.scheduling.search import ALL_AXES, Progress, find_schedule
-from tvm_pex.scheduling.wide import with_wide_kernels
+from tvm_pex.scheduling.scratch import with_scratch, without_scratch
+from tvm_pex.scheduling.search import ALL_AXES, OverBudget, Progress, find_schedule
 
 
 @dataclass(frozen=True)
@@ -116,12 +116,7 @@ def partition(mod: Any, options: PlanOptions = PlanOptions(), progress: Progress
         reading = dataclasses.replace(
             reading, graph=dataclasses.replace(reading.graph, handed_out=reading.graph.outputs)
         )
-    graphs = [with_kernels(graph, options.core) if options.core else graph for graph in split_regions(reading)]
-    schedules = [_schedule_of(graph, options, kept, progress) for graph in graphs]
-    regions = [
-        _Region(with_wide_kernels(graph, schedule, kept, options.ram), schedule)
-        for graph, schedule in zip(graphs, schedules, strict=True)
-    ]
+    regions = [_Region(*_scheduled(graph, options, kept, progress)) for graph in split_regions(reading, options.core)]
     if not regions:
         return Partition(mod, (), reading, kept)
     main = _Rewriter(reading, regions).main(mod["main"])
@@ -129,6 +124,23 @@ def partition(mod: Any, options: PlanOptions = PlanOptions(), progress: Progress
     rewritten = relay.transform.InferType()(rewritten)
     streamed = _streamed_input(mod["main"], reading) if options.stream_input else None
     return Partition(rewritten, tuple((r.graph, r.schedule) for r in regions), reading, kept, streamed)
+
+
+def _scheduled(
+    graph: Graph, options: PlanOptions, kept: frozenset[str], progress: Progress | None
+) -> tuple[Graph, Schedule]:
+    """The schedule, and the graph with the kernels for which it leaves memory."""
+    if not graph.kernels:
+        return graph, _schedule_of(graph, options, kept, progress)
+    bare = without_scratch(graph)
+    if options.ram is None and not options.pools:
+        schedule = _schedule_of(bare, options, kept, progress)
+    else:
+        try:
+            bare, schedule = graph, _schedule_of(graph, options, kept, progress)
+        except OverBudget:
+            schedule = _schedule_of(bare, options, kept, progress)
+    return with_scratch(bare, graph.kernels, schedule, kept, options.ram), schedule
 
 
 def _schedule_of(graph: Graph, options: PlanOptions, kept: frozenset[str], progress: Progress | None) -> Schedule:
@@ -176,14 +188,18 @@ class _Region:
     results: dict[str, Any] = field(default_factory=dict)
 
 
-def split_regions(reading: Reading) -> list[Graph]:
-    """Cuts the owned operators into convex regions: operators with as many stock calls before them go together."""
+def split_regions(reading: Reading, core: str | None = None) -> list[Graph]:
+    """Cuts the owned operators into convex regions: operators with as many stock calls before them go together.
+
+    For ``core``, each with the kernels that its operators have.
+    """
     levels = _levels(reading)
     numbers = sorted({levels[op.output] for op in reading.graph.operators})
-    return [
+    regions = [
         subgraph(reading.graph, [op for op in reading.graph.operators if levels[op.output] == number])
         for number in numbers
     ]
+    return [with_kernels(graph, core) for graph in regions] if core else regions
 
 
 def _levels(reading: Reading) -> dict[str, int]:

@@ -111,7 +111,7 @@ class _Region:
                 self.flat[name] = _flat(buffer_name(name), dtype, count)
                 own.append(self.flat[name])
             op = self.operators[stage.operator]
-            patch = patch_bytes(op, kernel_of(self.graph, segment, stage, op))
+            patch = patch_bytes(op, kernel_of(self.graph, segment, stage, op), segment)
             if patch:
                 name = patch_name(op.name)
                 self.flat[name] = _flat(buffer_name(name), "int8", patch)

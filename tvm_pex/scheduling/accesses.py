@@ -45,7 +45,7 @@ def schedule_accesses(graph: Graph, schedule: Schedule) -> Counter[str]:
                     continue
                 reads = _reads(graph, op, segment, stage, position)
                 if kernel and isinstance(op, Convolution) and op.groups == 1:
-                    reads, scratch = _by_blocks(graph, op, kernel, reads)
+                    reads, scratch = _by_blocks(graph, segment, op, kernel, reads)
                     if scratch:
                         total[patch_name(op.name)] = scratch
                 total[name] += reads
@@ -55,11 +55,11 @@ def schedule_accesses(graph: Graph, schedule: Schedule) -> Counter[str]:
     return total
 
 
-def _by_blocks(graph: Graph, op: Convolution, kernel: str, reads: int) -> tuple[int, int]:
+def _by_blocks(graph: Graph, segment: Segment, op: Convolution, kernel: str, reads: int) -> tuple[int, int]:
     """What a kernel reads of its input, and accesses of its scratch, where portable TIR reads ``reads``."""
     channels = graph.tensors[op.output].shape[2]
     once, blocks = reads // channels, -(-channels // BLOCK)
-    return (once, once * (1 + blocks)) if patch_bytes(op, kernel) else (once * blocks, 0)
+    return (once, once * (1 + blocks)) if patch_bytes(op, kernel, segment) else (once * blocks, 0)
 
 
 def _place(tensor: str, through: Mapping[str, tuple[Concat, int]]) -> str:

@@ -15,6 +15,7 @@ PAIRS, PAIRS_PATCH = "pex_pairs", "pex_pairs_patch"
 WIDE, WIDE_PATCH = "pex_pairs_wide", "pex_pairs_wide_patch"
 LANES, LANES_PATCH = "pex_lanes", "pex_lanes_patch"
 DEPTHWISE, DEPTHWISE_LANES, ADD, SUM = "pex_depthwise", "pex_depthwise_lanes", "pex_add", "pex_sum"
+PATCHES = (PAIRS_PATCH, LANES_PATCH)
 WIDER = {PAIRS: WIDE, PAIRS_PATCH: WIDE_PATCH}
 """Faster kernels of the same packing, which need scratch."""
 BLOCK = 4  # output channels that a kernel computes at once
@@ -37,9 +38,10 @@ def kernel_of(graph: Graph, segment: Segment, stage: Stage, op: Operator) -> str
     return kernel if (segment.tile or 0) % BLOCK == 0 else None
 
 
-def patch_bytes(op: Operator, kernel: str | None) -> int:
+def patch_bytes(op: Operator, kernel: str | None, segment: Segment) -> int:
     """Bytes of a kernel's scratch: see pex_kernels.h."""
-    windows = {PAIRS_PATCH: 2, LANES_PATCH: 1, WIDE: 4, WIDE_PATCH: 5}.get(kernel or "", 0)
+    pairs = 1 if "pixels" in segment.axes and segment.run == 1 else 2
+    windows = {PAIRS_PATCH: pairs, LANES_PATCH: 1, WIDE: 4, WIDE_PATCH: 5}.get(kernel or "", 0)
     return windows * depth(op) if windows and isinstance(op, Convolution) else 0
 
 

@@ -196,7 +196,7 @@ def region_tracks(graph: Graph, schedule: Schedule, base: int = 0) -> dict[str, 
                 item = sum_bytes(clock.operators[stage.operator], graph)
                 tracks.append(Track(Buffer(sums_name(stage.operator), item * count, first, last, item)))
             op = clock.operators[stage.operator]
-            patch = patch_bytes(op, kernel_of(graph, segment, stage, op))
+            patch = patch_bytes(op, kernel_of(graph, segment, stage, op), segment)
             if patch:
                 place = segment.operators.index(op.name)
                 buffer = Buffer(patch_name(op.name), patch, *clock.lifetime(segment, stage), _WORD)

@@ -122,6 +122,11 @@ def find_front(
     found: list[Choice] = []
     for paths in _all_paths(graph, axes, kept, max_overhead, max_step, progress):
         found += [*paths.at_least(), *paths.falling()]
+    return undominated(found)
+
+
+def undominated(found: Sequence[Choice]) -> tuple[Choice, ...]:
+    """Those that no other beats in both, from the fastest down to the least peak."""
     chosen: list[Choice] = []
     for choice in sorted(found, key=lambda choice: (choice.arena_bytes, choice.instructions)):
         if not chosen or choice.instructions < chosen[-1].instructions:

@@ -1,0 +1,77 @@
+"""Kernels that need scratch, for memory that a schedule leaves unused. Pure.
+
+Some kernels copy what they read: all that work on a patch, and the wide ones, which are the faster. While an operator
+runs whose step is below the schedule's peak, there is room for that: each operator, the one that gains most first, gets
+such a kernel if the plan stays within a limit.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+
+from tvm_pex.graph import Graph
+from tvm_pex.memory_planner import plan_memory
+from tvm_pex.scheduling.cost import schedule_instructions
+from tvm_pex.scheduling.kernel_cost import has_wide
+from tvm_pex.scheduling.kernels import PATCHES, WIDER
+from tvm_pex.scheduling.lifetimes import memory_problem
+from tvm_pex.scheduling.schedule import Schedule
+from tvm_pex.scheduling.search import Choice, undominated
+
+_EFFORT = 300
+_SLACK = 2  # percent of the least memory that a patch may cost: without one an operator runs as portable TIR
+
+
+def without_scratch(graph: Graph) -> Graph:
+    """``graph`` less the kernels that work on a patch."""
+    kernels = {name: kernel for name, kernel in graph.kernels.items() if kernel not in PATCHES}
+    return dataclasses.replace(graph, kernels=kernels)
+
+
+def with_scratch(
+    graph: Graph, kernels: Mapping[str, str], schedule: Schedule, kept: frozenset[str], limit: int | None
+) -> Graph:
+    """``graph`` with those of ``kernels`` that it lacks, and with wide ones, where they gain and fit ``limit`` bytes.
+
+    Without a limit wide kernels may not raise the peak, and patches by ``_SLACK`` percent at most.
+    """
+    least = _peak(graph, schedule, kept)
+    patches = {name: kernel for name, kernel in kernels.items() if name not in graph.kernels}
+    graph = _upgraded(graph, patches, schedule, kept, limit or least * (100 + _SLACK) // 100)
+    if not has_wide(graph.core):
+        return graph
+    wide = {name: WIDER[kernel] for name, kernel in graph.kernels.items() if kernel in WIDER}
+    return _upgraded(graph, wide, schedule, kept, max(limit or 0, _peak(graph, schedule, kept)))
+
+
+def front_with_scratch(
+    graph: Graph, kernels: Mapping[str, str], front: Sequence[Choice], kept: frozenset[str]
+) -> tuple[Choice, ...]:
+    """Each of a ``front`` of ``graph`` with those of ``kernels`` that find room under its peak."""
+    found = []
+    for choice in front:
+        better = with_scratch(graph, kernels, choice.schedule, kept, None)
+        peak, price = _peak(better, choice.schedule, kept), schedule_instructions(better, choice.schedule)
+        found.append(Choice(peak, price, choice.schedule))
+    return undominated(found)
+
+
+def _upgraded(graph: Graph, kernels: Mapping[str, str], schedule: Schedule, kept: frozenset[str], limit: int) -> Graph:
+    price = schedule_instructions(graph, schedule)
+    gains = {
+        name: price - schedule_instructions(_with(graph, name, kernel), schedule) for name, kernel in kernels.items()
+    }
+    for name in sorted(kernels, key=lambda name: -gains[name]):
+        better = _with(graph, name, kernels[name])
+        if gains[name] > 0 and _peak(better, schedule, kept) <= limit:
+            graph = better
+    return graph
+
+
+def _with(graph: Graph, name: str, kernel: str) -> Graph:
+    return dataclasses.replace(graph, kernels={**graph.kernels, name: kernel})
+
+
+def _peak(graph: Graph, schedule: Schedule, kept: frozenset[str]) -> int:
+    return plan_memory(memory_problem(graph, schedule, kept=kept), effort=_EFFORT).peak
