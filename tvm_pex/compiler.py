@@ -21,7 +21,7 @@ from tvm_pex.memory_planner import Buffer
 from tvm_pex.micro_kernels.files import kernels_in, source_files
 from tvm_pex.options import PlanOptions
 from tvm_pex.pools import ARENA, MemoryPool, Place, PoolPlan, PoolsTooSmall, PoolUse, capacity
-from tvm_pex.relay_pass import Partition, partition, read_module, split_regions
+from tvm_pex.relay_pass import Partition, partition, read_module, regions_of
 from tvm_pex.scheduling.cost import operator_instructions, schedule_instructions, schedule_macs, segment_instructions
 from tvm_pex.scheduling.front import Point, together
 from tvm_pex.scheduling.layers import layer_bytes, lower_bound
@@ -110,7 +110,7 @@ def memory_front(model: Model, options: PlanOptions, progress: Progress | None =
     if options.quantized_io:
         model = leave_quantisation(model)
     _, reading, kept = read_module(model.mod, options.overwrite_input)
-    regions = split_regions(reading)
+    regions = regions_of(reading, options)
     find = functools.partial(
         find_front, axes=options.axes, kept=kept, max_overhead=options.max_overhead, progress=progress
     )

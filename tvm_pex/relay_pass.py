@@ -82,7 +82,7 @@ class PexPartition:
 def partition(mod: Any, options: PlanOptions = PlanOptions(), progress: Progress | None = None) -> Partition:
     """What PexPartition does, with everything it found out. ``options.quantized_io`` is not its matter."""
     mod, reading, kept = read_module(mod, options.overwrite_input)
-    graphs = [with_kernels(graph, options.core) if options.core else graph for graph in split_regions(reading)]
+    graphs = regions_of(reading, options)
     schedules = [_schedule_of(graph, options, kept, progress) for graph in graphs]
     regions = [
         _Region(with_wide_kernels(graph, schedule, kept, options.ram), schedule)
@@ -116,6 +116,11 @@ class _Region:
     graph: Graph
     schedule: Schedule
     results: dict[str, Any] = field(default_factory=dict)
+
+
+def regions_of(reading: Reading, options: PlanOptions) -> list[Graph]:
+    """The regions, with the kernels of ``options.core``."""
+    return [with_kernels(graph, options.core) if options.core else graph for graph in split_regions(reading)]
 
 
 def split_regions(reading: Reading) -> list[Graph]:
