@@ -124,7 +124,7 @@ class _Nest:
         return Event(step, self.number, op, part, at, reads, writes, summing or closes)
 
     def in_ring(self, access: Access, part: int) -> Access:
-        if access.tensor in self.single and not self.whole(access.tensor):
+        if access.tensor in self.single and not self.is_narrow(access.tensor):
             return replace(access, run=self.segment.run)
         stage = self.stages.get(access.tensor)
         if stage is None or self.segment.strips == 1:
@@ -132,10 +132,10 @@ class _Nest:
         first = stage.origin[0] * part + stage.origin[1]
         return replace(access, columns=range(first, first + stage.domain[1]))
 
-    def whole(self, tensor: str) -> bool:
-        """True for a tensor that has no more than a run: it lies as any whole tensor."""
+    def is_narrow(self, tensor: str) -> bool:
+        """True for a tensor that has no more than a run, or rows shorter than one: it lies as without runs."""
         height, width, _ = self.graph.tensors[tensor].shape
-        return height * width == self.segment.run
+        return height * width == self.segment.run or width < self.segment.run
 
     def reads(self, op: Operator, at: Pair, sliced: range | None, summing: bool) -> Iterator[Access]:
         for name, view in zip(op.inputs, op.views):
