@@ -314,7 +314,7 @@ def cut_at_random(graph: Graph, seed: int) -> Schedule:
 def _segment(
     graph: Graph, operators: Sequence[Operator], axes: Sequence[str], tile: int | None, rng: np.random.Generator
 ) -> Segment:
-    """Without slices of channels sometimes by strips of columns, where the operators allow it; else by runs of pixels."""
+    """By strips of columns now and then, where there are no slices and operators allow it; else by runs of pixels."""
     if tile is None and len(operators) > 1 and rng.random() < 0.4:
         try:
             return make_segment(graph, operators, axes, strips=int(rng.integers(2, 5)))
