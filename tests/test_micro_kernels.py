@@ -40,7 +40,9 @@ def check(calls: list[Call], results: np.ndarray) -> None:
         assert not len(wrong), f"call {number}, {call.kernel}: bytes {wrong[:8]} of {len(call.expected)}"
 
 
-@pytest.mark.parametrize("flags", [("-O2", "-Wpedantic"), ("-O1", "-fsanitize=address,undefined", "-fno-sanitize-recover")])
+@pytest.mark.parametrize(
+    "flags", [("-O2", "-Wpedantic"), ("-O1", "-fsanitize=address,undefined", "-fno-sanitize-recover")]
+)
 def test_on_this_machine(calls: list[Call], flags: tuple[str, ...], tmp_path: Path) -> None:
     sources = [*KERNEL_SOURCES.glob("*.c"), FILES / "case.c", FILES / "host.c"]
     program, given, taken = (tmp_path / name for name in ("host", "cases", "results"))

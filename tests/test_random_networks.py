@@ -22,8 +22,11 @@ from tvm_pex.compiler import CompiledModel, compile_model, memory_front
 from tvm_pex.frontend.reader import read_function
 from tvm_pex.frontend.tflite_model import Model
 from tvm_pex.lowering.aot import CBuild
+from tvm_pex.microtvm.bare_metal.build import in_one_arena
+from tvm_pex.microtvm.boards import BOARDS
 from tvm_pex.options import PlanOptions
 from tvm_pex.packing.validator import fault_of_pools
+from tvm_pex.verification.firmware import Task, run_firmware
 from tvm_pex.verification.host_run.run import compile_host, run_host
 from tvm_pex.verification.verify import reference_build, sample_inputs
 
@@ -135,6 +138,22 @@ def check(network: RandomNetwork, folder: Path, *, stock: bool) -> None:
 def test_random_network(seed: int, tmp_path: Path) -> None:
     stock = seed % 5 == 0
     check(random_network(seed, stock=stock), tmp_path, stock=stock)
+
+
+@pytest.mark.parametrize("seed", range(1000, 1005))
+@pytest.mark.parametrize("board", ["mps2-an385", "mps2-an386", "mps3-an547"])
+def test_random_network_as_firmware(board: str, seed: int) -> None:
+    """Where the kernels are other code than here."""
+    network = random_network(seed)
+    model, device = network.model, BOARDS[board]
+    options = replace(options_of(network, stock=True), core=device.cpu)
+    compiled = compile_model(model, options)
+    samples = with_odd_floats(sample_inputs(model, RUNS, seed), seed)
+    wanted = dict(zip([port.name for port in compiled.build.outputs], expected(model, samples), strict=True))
+    places = compiled.input_places, compiled.output_places
+    task = Task(device, device, samples, wanted)
+    report = run_firmware(in_one_arena(compiled.build, compiled.pool_bytes, *places), task)
+    assert report.exact, f"{board}, seed {seed}, {options}: {network.description}"
 
 
 def test_networks_are_reproducible() -> None:
