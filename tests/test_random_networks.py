@@ -22,10 +22,12 @@ from tvm_pex.compiler import CompiledModel, compile_model, memory_front
 from tvm_pex.frontend.reader import read_function
 from tvm_pex.frontend.tflite_model import Model
 from tvm_pex.lowering.aot import CBuild
+from tvm_pex.micro_kernels.selection import with_kernels
 from tvm_pex.microtvm.bare_metal.build import in_one_arena
 from tvm_pex.microtvm.boards import BOARDS
 from tvm_pex.options import PlanOptions
 from tvm_pex.packing.validator import fault_of_pools
+from tvm_pex.scheduling.kernels import patch_bytes
 from tvm_pex.verification.firmware import Task, run_firmware
 from tvm_pex.verification.host_run.run import compile_host, run_host
 from tvm_pex.verification.verify import reference_build, sample_inputs
@@ -76,10 +78,13 @@ def expected(model: Model, samples: Mapping[str, Any]) -> Outputs:
     return [np.stack(output) for output in zip(*runs)]
 
 
-def patch_bytes(compiled: CompiledModel) -> int:
-    """The largest scratch of a kernel, aligned to words: what neither layer by layer nor stock TVM has."""
-    sizes = [buffer["bytes"] for buffer in compiled.report["buffers"] if buffer["name"].endswith("patch")]
-    return max(sizes) + 3 if sizes else 0
+def most_scratch(compiled: CompiledModel, core: str | None) -> int:
+    """The largest patch of a kernel, aligned to words: what neither layer by layer nor stock TVM has."""
+    if core is None:
+        return 0
+    graph = with_kernels(compiled.graph, core)
+    sizes = [patch_bytes(op, graph.kernels.get(op.name)) for op in graph.operators]
+    return max(sizes, default=0) + 3 if any(sizes) else 0
 
 
 def check_report(compiled: CompiledModel, options: PlanOptions) -> None:
@@ -92,7 +97,7 @@ def check_report(compiled: CompiledModel, options: PlanOptions) -> None:
     assert fault is None, fault
     assert compiled.build.workspace_bytes <= compiled.arena_bytes
     if not report["refused"] and options.ram is None:
-        limit = report["layer_by_layer_bytes"] + patch_bytes(compiled)
+        limit = report["layer_by_layer_bytes"] + most_scratch(compiled, options.core)
         assert compiled.arena_bytes <= limit, (compiled.arena_bytes, limit)
 
 
@@ -124,7 +129,7 @@ def check(network: RandomNetwork, folder: Path, *, stock: bool) -> None:
             reference, _ = reference_build(model)
             wanted = run(reference, samples, folder / "stock", pools={"arena": reference.workspace_bytes})
             ports = sum(port.bytes for port in (*reference.inputs, *reference.outputs))
-            limit = reference.workspace_bytes + ports + patch_bytes(compiled)
+            limit = reference.workspace_bytes + ports + most_scratch(compiled, options.core)
             assert options.ram or compiled.arena_bytes <= limit, (compiled.arena_bytes, limit)
         else:
             wanted = expected(model, samples)
