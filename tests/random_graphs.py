@@ -31,6 +31,7 @@ from tvm_pex.graph import (
     Window,
     constants_of,
 )
+from tvm_pex.scheduling.kernels import LANES_PATCH, PAIRS, PAIRS_PATCH, WIDE, WIDE_PATCH
 from tvm_pex.scheduling.schedule import Schedule, Segment
 from tvm_pex.scheduling.segments import Unschedulable, make_segment, sliced_channels
 
@@ -334,13 +335,22 @@ def cut_at_random(graph: Graph, seed: int) -> Schedule:
 def _segment(
     graph: Graph, operators: Sequence[Operator], axes: Sequence[str], tile: int | None, rng: np.random.Generator
 ) -> Segment:
-    """Without slices of channels, sometimes by strips of columns, where the operators allow it."""
+    """By strips of columns now and then, where there are no slices and operators allow it; else by runs of pixels."""
     if tile is None and len(operators) > 1 and rng.random() < 0.4:
         try:
             return make_segment(graph, operators, axes, strips=int(rng.integers(2, 5)))
         except Unschedulable:
             pass
-    return make_segment(graph, operators, axes, tile)
+    run = int(rng.choice([1, 2, 4, 8])) if "pixels" in axes else 1
+    return make_segment(graph, operators, axes, tile, run=run)
+
+
+def with_any_kernels(graph: Graph, seed: int) -> Graph:
+    """``graph`` with kernels by name alone, most of which need a patch."""
+    rng = np.random.default_rng([seed, 3])
+    kinds = [PAIRS, PAIRS_PATCH, LANES_PATCH, WIDE, WIDE_PATCH]
+    chosen = [op.name for op in graph.operators if isinstance(op, Convolution) and op.groups == 1]
+    return replace(graph, kernels={name: _pick(rng, kinds) for name in chosen if rng.random() < 0.8})
 
 
 def _tile(graph: Graph, operators: Sequence[Operator], rng: np.random.Generator) -> int | None:

@@ -16,7 +16,8 @@ from tvm_pex.scheduling.schedule import Schedule, Segment, Stage
 class Access:
     """``channels`` of pixel ``at`` of a tensor under ``view``.
 
-    In a ring channel 0 is the tensor's ``base``, and there are but the ``columns`` of the present strip, if any.
+    In a ring channel 0 is the tensor's ``base``, and there are but the ``columns`` of the present strip, if any. A ring
+    of a single run, of ``run`` pixels, has the pixels of any row from position 0 on.
     """
 
     tensor: str
@@ -25,6 +26,7 @@ class Access:
     channels: range
     base: int = 0
     columns: range | None = None
+    run: int | None = None
 
     @property
     def pixel(self) -> int:
@@ -37,7 +39,9 @@ class Access:
     def ring_elements(self, pixels: int, channels: int) -> Iterator[int]:
         """Positions in a ring of ``pixels`` of ``channels``."""
         pixel = self.pixel
-        if self.columns is not None:
+        if self.run is not None:
+            pixel = self.at[1] % self.run
+        elif self.columns is not None:
             assert self.at[1] in self.columns, f"column {self.at[1]} of {self.tensor} is not in {self.columns}"
             pixel = self.at[0] * len(self.columns) + self.at[1] - self.columns.start
         return (pixel % pixels * channels + channel - self.base for channel in self.channels)
@@ -88,6 +92,7 @@ class _Nest:
         self.made = {op.output for op in self.operators}
         self.stages = {op.output: stage for stage, op in zip(segment.stages, self.operators)}
         self.through = {ring.tensor for ring in segment.rings if ring.pixels == 0}
+        self.single = {ring.tensor for ring in segment.rings if ring.pixels == segment.run > 1}
         first = graph.tensors[self.operators[0].output]
         self.slices = first.shape[2] // segment.tile if segment.tile else 1
 
@@ -97,7 +102,7 @@ class _Nest:
                 for pixel in range(self.segment.extent[1]):
                     step = self.base + row * self.segment.extent[1] + pixel
                     for stage, op in zip(self.segment.stages, self.operators):
-                        for row_, column in _due(stage, (row, pixel)):
+                        for row_, column in _due(stage, (row, pixel), self.segment.run):
                             at = row_, column + stage.origin[0] * part + stage.origin[1]
                             if self.segment.strips == 1 or 0 <= at[1] < self.graph.tensors[op.output].shape[1]:
                                 yield self.event(op, step, part, at)
@@ -114,16 +119,23 @@ class _Nest:
         gives: Pair | None = at if not closes or part == self.slices - 1 else None
         if summing:
             gives = (0, 0) if at == (op.views[0][0] - 1, op.views[0][1] - 1) else None
-        reads = tuple(self.in_strip(access, part) for access in self.reads(op, at, sliced, summing))
-        writes = tuple(self.in_strip(access, part) for access in self.writes(op, gives, given)) if gives else ()
+        reads = tuple(self.in_ring(access, part) for access in self.reads(op, at, sliced, summing))
+        writes = tuple(self.in_ring(access, part) for access in self.writes(op, gives, given)) if gives else ()
         return Event(step, self.number, op, part, at, reads, writes, summing or closes)
 
-    def in_strip(self, access: Access, part: int) -> Access:
+    def in_ring(self, access: Access, part: int) -> Access:
+        if access.tensor in self.single and not self.is_narrow(access.tensor):
+            return replace(access, run=self.segment.run)
         stage = self.stages.get(access.tensor)
         if stage is None or self.segment.strips == 1:
             return access
         first = stage.origin[0] * part + stage.origin[1]
         return replace(access, columns=range(first, first + stage.domain[1]))
+
+    def is_narrow(self, tensor: str) -> bool:
+        """True for a tensor that has no more than a run, or rows shorter than one: it lies as without runs."""
+        height, width, _ = self.graph.tensors[tensor].shape
+        return height * width == self.segment.run or width < self.segment.run
 
     def reads(self, op: Operator, at: Pair, sliced: range | None, summing: bool) -> Iterator[Access]:
         for name, view in zip(op.inputs, op.views):
@@ -160,12 +172,12 @@ class _Nest:
         return self.placed(replace(access, tensor=reader.output, view=shape, channels=channels))
 
 
-def _due(stage: Stage, moment: Pair) -> list[Pair]:
-    """The positions of the stage's domain at a moment: one, a row, or all of them."""
+def _due(stage: Stage, moment: Pair, run: int) -> list[Pair]:
+    """The positions of the stage's domain at a moment: one, a run, a row, or all of them."""
     lines = []
-    for axis in (0, 1):
+    for axis, together in enumerate((1, run)):
         indices = range(stage.domain[axis])
-        lines.append([i for i in indices if stage.stride[axis] * i + stage.delay[axis] == moment[axis]])
+        lines.append([i for i in indices if stage.stride[axis] * (i // together) + stage.delay[axis] == moment[axis]])
     return [(row, column) for row in lines[0] for column in lines[1]]
 
 

@@ -13,13 +13,14 @@ from itertools import combinations
 import numpy as np
 import numpy.typing as npt
 import pytest
-from random_graphs import GraphMaker, cut_at_random, random_graph
+from random_graphs import GraphMaker, cut_at_random, random_graph, with_any_kernels
 from schedule_simulator import Access, Event, events_of
 
 from tvm_pex.graph import Graph, Slice, Window
 from tvm_pex.memory_planner import Buffer, Problem, plan_memory
 from tvm_pex.packing.validator import fault_of
-from tvm_pex.scheduling.lifetimes import memory_problem, sums_name
+from tvm_pex.scheduling.kernels import kernel_of, patch_bytes
+from tvm_pex.scheduling.lifetimes import memory_problem, patch_name, sums_name
 from tvm_pex.scheduling.schedule import Ring, Schedule
 from tvm_pex.scheduling.segments import make_segment
 
@@ -60,6 +61,13 @@ class Program:
     def __init__(self, graph: Graph, schedule: Schedule, overwrite_input: bool, *, by_steps: bool) -> None:
         self.graph = graph
         self.rings = {ring.tensor: ring for segment in schedule.segments for ring in segment.rings}
+        operators = {op.name: op for op in graph.operators}
+        self.patched = {
+            stage.operator
+            for segment in schedule.segments
+            for stage in segment.stages
+            if patch_bytes(op := operators[stage.operator], kernel_of(graph, segment, stage, op), segment)
+        }
         self.values: dict[str, Values] = {}
         for name in graph.inputs:
             for byte in range(graph.tensors[name].bytes):
@@ -80,6 +88,8 @@ class Program:
         for access in event.reads:
             for byte in self.bytes_of(access):
                 self.of(access.tensor).read(byte, time)
+        if event.op.name in self.patched:  # it holds nothing from one call to the next
+            self.of(patch_name(event.op.name)).write(0, time)
         if event.sums:
             sums = self.of(sums_name(event.op.name))
             if not sums.byte:
@@ -106,13 +116,14 @@ def collisions(one: Values, other: Values) -> set[int]:
 
 
 def values_of(program: Program, problem: Problem) -> dict[str, Values]:
-    """The values by buffer; sums, which the program notes as one byte, fill theirs."""
+    """The values by buffer; sums and patches, which the program notes as one byte, fill theirs."""
     values = {}
     for buffer in problem.buffers:
         found = program.of(buffer.name)
         if buffer.name not in program.graph.tensors:
-            count = buffer.bytes
-            found = Values(list(range(count)), found.first * count, found.last * count)
+            times = len(found.byte)
+            count = [byte for byte in range(buffer.bytes) for _ in range(times)]
+            found = Values(count, found.first * buffer.bytes, found.last * buffer.bytes)
         assert max(found.byte, default=0) < buffer.bytes, buffer
         values[buffer.name] = found
     return values
@@ -158,6 +169,27 @@ def loose_pairs(graph: Graph, schedule: Schedule, problem: Problem, values: dict
                 if distance - 1 not in collisions(values[low.name], values[high.name]):
                     loose.append(f"{high.name} only {distance} above {low.name}")
     return count, loose
+
+
+@pytest.mark.parametrize("overwrite_input", [False, True])
+def test_patches_hold_nothing_but_their_operators_turn(overwrite_input: bool) -> None:
+    """A kernel may fill its patch at every call; what then lies there is nobody else's, and nothing is kept."""
+    patches = 0
+    for seed in range(5000, 5000 + GRAPHS // 3):
+        graph = with_any_kernels(random_graph(seed), seed)
+        schedule = cut_at_random(graph, seed)
+        problem = memory_problem(graph, schedule, kept=NONE if overwrite_input else None)
+        program = Program(graph, schedule, overwrite_input, by_steps=False)
+        patches += len(program.patched)
+        values = values_of(program, problem)
+        assert set(values) == {buffer.name for buffer in problem.buffers}
+        wrong = wrong_pairs(problem, values)
+        assert not wrong, f"seed {seed}: {schedule}: {wrong}"
+        plan = plan_memory(problem, effort=0)
+        for a, b in combinations(plan.offsets, 2):
+            distance = plan.offsets[b] - plan.offsets[a]
+            assert distance not in collisions(values[a], values[b]), f"seed {seed}: {a} and {b}"
+    assert patches > GRAPHS // 4
 
 
 @pytest.mark.parametrize("overwrite_input", [False, True])

@@ -16,7 +16,7 @@ from tvm_pex.micro_kernels.files import SOURCES as KERNEL_SOURCES
 from tvm_pex.microtvm.bare_metal.build import compile_network, in_one_arena, link
 from tvm_pex.microtvm.boards import BOARDS
 from tvm_pex.microtvm.emulation import Firmware, emulate
-from tvm_pex.microtvm.tools import HOST_COMPILER
+from tvm_pex.microtvm.tools import CROSS_COMPILER, HOST_COMPILER
 
 FILES = Path(__file__).parent / "micro_kernels"
 CALLS = 900
@@ -40,7 +40,9 @@ def check(calls: list[Call], results: np.ndarray) -> None:
         assert not len(wrong), f"call {number}, {call.kernel}: bytes {wrong[:8]} of {len(call.expected)}"
 
 
-@pytest.mark.parametrize("flags", [("-O2",), ("-O1", "-fsanitize=address,undefined", "-fno-sanitize-recover")])
+@pytest.mark.parametrize(
+    "flags", [("-O2", "-Wpedantic"), ("-O1", "-fsanitize=address,undefined", "-fno-sanitize-recover")]
+)
 def test_on_this_machine(calls: list[Call], flags: tuple[str, ...], tmp_path: Path) -> None:
     sources = [*KERNEL_SOURCES.glob("*.c"), FILES / "case.c", FILES / "host.c"]
     program, given, taken = (tmp_path / name for name in ("host", "cases", "results"))
@@ -51,7 +53,7 @@ def test_on_this_machine(calls: list[Call], flags: tuple[str, ...], tmp_path: Pa
     check(calls, np.fromfile(taken, np.int8).reshape(-1, RESULT_BYTES))
 
 
-@pytest.mark.parametrize("optimize", ["-O2", "-O3"])
+@pytest.mark.parametrize("optimize", ["-O2", "-O3", "-Os"])
 @pytest.mark.parametrize("board", ["mps2-an385", "mps2-an386", "mps3-an547"])
 def test_on_a_core(calls: list[Call], board: str, optimize: str, tmp_path: Path) -> None:
     """Plain C, the instructions of the M4's DSP extension, and vectors."""
@@ -72,3 +74,11 @@ def test_on_a_core(calls: list[Call], board: str, optimize: str, tmp_path: Path)
     firmware = Firmware(elf, BOARDS[board], build.inputs, build.outputs, STACK, counts=False)
     given = {"call": np.stack([call.as_bytes() for call in calls])}
     check(calls, emulate(firmware, given, timeout=300).outputs["results"])
+
+
+@pytest.mark.parametrize("optimize", ["-O0", "-Og", "-Os", "-O2", "-O3"])
+@pytest.mark.parametrize("cpu", ["m0plus", "m3", "m4", "m7", "m33", "m55"])
+def test_compiles_for_every_core(cpu: str, optimize: str, tmp_path: Path) -> None:
+    sources = [str(path) for path in KERNEL_SOURCES.glob("*.c")]
+    flags = [f"-mcpu=cortex-{cpu}", "-mthumb", "-mfloat-abi=hard" if cpu == "m55" else "-mfloat-abi=soft"]
+    subprocess.run([CROSS_COMPILER, *flags, "-std=gnu99", optimize, "-w", "-c", *sources], check=True, cwd=tmp_path)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,28 +18,40 @@ from interpreter import run_graph
 from random_networks import RandomNetwork, random_network
 
 from tvm_pex._tvm import relay
-from tvm_pex.compiler import CompiledModel, compile_model
+from tvm_pex.compiler import CompiledModel, compile_model, memory_front
 from tvm_pex.frontend.reader import read_function
 from tvm_pex.frontend.tflite_model import Model
 from tvm_pex.lowering.aot import CBuild
+from tvm_pex.microtvm.bare_metal.build import in_one_arena
+from tvm_pex.microtvm.boards import BOARDS
 from tvm_pex.options import PlanOptions
 from tvm_pex.packing.validator import fault_of_pools
+from tvm_pex.verification.firmware import Task, run_firmware
 from tvm_pex.verification.host_run.run import compile_host, run_host
 from tvm_pex.verification.verify import reference_build, sample_inputs
 
 NETWORKS = 320
 RUNS = 4
 FLAGS = ("-std=gnu99", "-O0", "-ffp-contract=off", "-w")  # compiling takes longer than running
-AXES: tuple[tuple[str, ...], ...] = (("rows",), ("rows", "pixels"), ("channels",), ("rows", "pixels", "channels"))
+AXES: tuple[tuple[str, ...], ...] = (
+    ("rows",), ("rows", "pixels"), ("channels",), ("rows", "pixels", "channels"), (),
+)  # fmt: skip
+CORES = (None, "cortex-m4", "cortex-m55", "cortex-m3")
 Outputs = list[np.ndarray[Any, Any]]
 
 logging.getLogger("te_compiler").setLevel(logging.ERROR)
 
 
-def options_of(seed: int) -> PlanOptions:
-    """Each combination in turn, for both references."""
-    overwrite, recompute = seed // len(AXES) % 2 == 1, seed // (2 * len(AXES)) % 3 == 2
-    return PlanOptions(AXES[seed % len(AXES)], overwrite, max_overhead=1.5 if recompute else 1.0)
+def options_of(network: RandomNetwork, *, stock: bool) -> PlanOptions:
+    """All by lot. A budget lies between the least memory and the fastest's: without what stock operators need."""
+    rng = np.random.default_rng([network.seed, 2])
+    axes, core = AXES[rng.integers(len(AXES))], CORES[rng.integers(len(CORES))]
+    options = PlanOptions(axes, bool(rng.random() < 0.5), max_overhead=float(rng.choice([1, 1, 1.5])), core=core)
+    if rng.random() < 0.4 and not stock:
+        points = memory_front(network.model, options)
+        least, most = points[-1].arena_bytes, points[0].arena_bytes
+        options = replace(options, ram=least + int((most - least) * rng.random()))
+    return options
 
 
 def run(build: CBuild, samples: Mapping[str, Any], folder: Path, **place: Any) -> Outputs:
@@ -63,15 +76,16 @@ def expected(model: Model, samples: Mapping[str, Any]) -> Outputs:
     return [np.stack(output) for output in zip(*runs)]
 
 
-def check_report(compiled: CompiledModel, max_overhead: float) -> None:
-    report = compiled.report
+def check_report(compiled: CompiledModel, options: PlanOptions) -> None:
+    report, max_overhead = compiled.report, options.max_overhead
+    assert options.ram is None or compiled.arena_bytes <= options.ram, (compiled.arena_bytes, options.ram)
     executed, once = report["executed_macs"], report["macs"]
     assert executed <= max_overhead * once if max_overhead > 1 else executed == once, (executed, once)
     memory = compiled.memory
     fault = fault_of_pools(memory.problem, memory.accesses, memory.pools)
     assert fault is None, fault
     assert compiled.build.workspace_bytes <= compiled.arena_bytes
-    if not report["refused"]:
+    if not report["refused"] and options.ram is None:
         limit = report["layer_by_layer_bytes"]
         assert compiled.arena_bytes <= limit, (compiled.arena_bytes, limit)
 
@@ -91,11 +105,11 @@ def with_odd_floats(samples: Mapping[str, Any], seed: int) -> dict[str, Any]:
 
 def check(network: RandomNetwork, folder: Path, *, stock: bool) -> None:
     model = network.model
-    options = options_of(network.seed)
+    options = options_of(network, stock=stock)
     told = f"seed {network.seed}, stock={stock}, {options}: {network.description}"
     try:
         compiled = compile_model(model, options)
-        check_report(compiled, options.max_overhead)
+        check_report(compiled, options)
         samples = with_odd_floats(sample_inputs(model, RUNS, network.seed), network.seed)
         places = {"input_places": compiled.input_places, "output_places": compiled.output_places}
         pools = {pool.name: pool.peak_bytes for pool in compiled.pools}
@@ -104,7 +118,8 @@ def check(network: RandomNetwork, folder: Path, *, stock: bool) -> None:
             reference, _ = reference_build(model)
             wanted = run(reference, samples, folder / "stock", pools={"arena": reference.workspace_bytes})
             ports = sum(port.bytes for port in (*reference.inputs, *reference.outputs))
-            assert compiled.arena_bytes <= reference.workspace_bytes + ports, (reference.workspace_bytes, ports)
+            limit = reference.workspace_bytes + ports
+            assert options.ram or compiled.arena_bytes <= limit, (compiled.arena_bytes, limit)
         else:
             wanted = expected(model, samples)
     except Exception as error:  # the seed must not get lost, whatever broke
@@ -117,6 +132,22 @@ def check(network: RandomNetwork, folder: Path, *, stock: bool) -> None:
 def test_random_network(seed: int, tmp_path: Path) -> None:
     stock = seed % 5 == 0
     check(random_network(seed, stock=stock), tmp_path, stock=stock)
+
+
+@pytest.mark.parametrize("seed", range(1000, 1005))
+@pytest.mark.parametrize("board", ["mps2-an385", "mps2-an386", "mps3-an547"])
+def test_random_network_as_firmware(board: str, seed: int) -> None:
+    """Where the kernels are other code than here."""
+    network = random_network(seed)
+    model, device = network.model, BOARDS[board]
+    options = replace(options_of(network, stock=True), core=device.cpu)
+    compiled = compile_model(model, options)
+    samples = with_odd_floats(sample_inputs(model, RUNS, seed), seed)
+    wanted = dict(zip([port.name for port in compiled.build.outputs], expected(model, samples), strict=True))
+    places = compiled.input_places, compiled.output_places
+    task = Task(device, device, samples, wanted)
+    report = run_firmware(in_one_arena(compiled.build, compiled.pool_bytes, *places), task)
+    assert report.exact, f"{board}, seed {seed}, {options}: {network.description}"
 
 
 def test_networks_are_reproducible() -> None:

@@ -79,7 +79,7 @@ def _kernel(graph: Graph, op: Operator, core: str) -> str | None:
     if isinstance(op, Convolution):
         return _convolution(graph, op, core)
     if isinstance(op, Add):
-        return ADD if len(op.inputs) == 2 and all(sum_scale(r, 0) for r in op.rescales) else None
+        return ADD if len(op.inputs) == 2 and sum_scales(op) else None
     return SUM if isinstance(op, Pool) and not op.maximum else None
 
 
@@ -149,6 +149,12 @@ def _pairs_fit(weights: Array) -> bool:
     even, odd = weights[:, ::2], weights[:, 1::2]
     both = 256 * odd + even[:, : odd.shape[1]]
     return bool(((both >= -(1 << 15)) & (both < 1 << 15)).all())
+
+
+def sum_scales(op: Add) -> tuple[int, ...] | None:
+    """The scale and the half of both operands, the result's zero point in the first half; None if there are none."""
+    first, second = sum_scale(op.rescales[0], op.rescales[0].zero_out), sum_scale(op.rescales[1], 0)
+    return (*first, *second) if first and second else None
 
 
 def sum_scale(rescale: Rescale, extra: int) -> tuple[int, int] | None:

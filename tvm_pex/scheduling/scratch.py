@@ -15,6 +15,7 @@ from tvm_pex.memory_planner import plan_memory
 from tvm_pex.scheduling.cost import schedule_instructions
 from tvm_pex.scheduling.kernel_cost import has_wide
 from tvm_pex.scheduling.kernels import PATCHES, WIDER
+from tvm_pex.scheduling.layers import layer_bytes
 from tvm_pex.scheduling.lifetimes import memory_problem
 from tvm_pex.scheduling.schedule import Schedule
 from tvm_pex.scheduling.search import Choice, undominated
@@ -34,11 +35,13 @@ def with_scratch(
 ) -> Graph:
     """``graph`` with those of ``kernels`` that it lacks, and with wide ones, where they gain and fit ``limit`` bytes.
 
-    Without a limit wide kernels may not raise the peak, and patches by ``_SLACK`` percent at most.
+    Without a limit wide kernels may not raise the peak, and patches by ``_SLACK`` percent at most, and never above what
+    the operators need layer by layer.
     """
-    least = _peak(graph, schedule, kept)
+    least, whole = _peak(graph, schedule, kept), max(layer_bytes(graph).values())
+    slack = max(least, min(least * (100 + _SLACK) // 100, whole))
     patches = {name: kernel for name, kernel in kernels.items() if name not in graph.kernels}
-    graph = _upgraded(graph, patches, schedule, kept, limit or least * (100 + _SLACK) // 100)
+    graph = _upgraded(graph, patches, schedule, kept, limit or slack)
     if not has_wide(graph.core):
         return graph
     wide = {name: WIDER[kernel] for name, kernel in graph.kernels.items() if kernel in WIDER}

@@ -15,7 +15,7 @@ class Layout:
 
     ``buffer`` is the tensor's own name, or that of the Concat's output in which it lies. ``ring`` is None for a tensor
     that is whole, of which no remainder is taken. A ring of a single run has ``width`` 0, so that no run lies at both
-    ends of it.
+    ends of it; where rows are shorter than a run, a ring as long may hold some of two rows, and is an ordinary one.
     """
 
     buffer: str
@@ -42,5 +42,5 @@ def layout_of(graph: Graph, segment: Segment, tensor: str, view: Shape) -> Layou
     maker = next(op.name for op in graph.operators if op.output == tensor)
     domain = next(stage.domain for stage in segment.stages if stage.operator == maker)
     pixels = None if ring.pixels == math.prod(domain) else ring.pixels
-    width = 0 if pixels == segment.run > 1 else domain[1]
+    width = 0 if pixels == segment.run > 1 and domain[1] >= segment.run else domain[1]
     return Layout(tensor, width, ring.channels, pixels, first)

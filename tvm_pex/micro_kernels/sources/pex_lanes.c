@@ -1,5 +1,9 @@
 /* Convolutions whose weights lie output channel by output channel, `depth` bytes each, the inputs in the order in which
  * they lie: for vectors of inputs, and for sums that pex_pairs.c has no bits for. */
+#if defined(__ARM_FEATURE_MVE) && defined(__GNUC__) && !defined(__clang__) && !defined(__OPTIMIZE__)
+#pragma GCC optimize("O1") /* without, too few registers are left to the loops in assembly */
+#endif
+
 #include "pex_requantise.h"
 #include "pex_window.h"
 
