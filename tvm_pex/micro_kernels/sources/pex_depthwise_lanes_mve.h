@@ -142,13 +142,23 @@ static void positions(const struct pixel* pixel) {
       : "lr", "cc", "memory");
 }
 
+/* A window whose lines are rows of positions, none of them alone; not inlined, so that its list of them lies on the stack
+ * only where it is needed. */
+__attribute__((noinline)) static void listed_positions(const struct pex_window* window, struct pixel* pixel) {
+  const int8_t* at[PEX_TAPS];
+  const int8_t** end = at;
+  for (int32_t k = 0; k < window->count; k++)
+    for (int32_t m = 0; m < window->columns; m++) *end++ = window->at[k] + m * window->moves[k].step;
+  pixel->at = at, pixel->end = end;
+  positions(pixel);
+}
+
 /* `found` pixels, whose windows move on from each to the next. */
 static void pixels_of(struct pex_window* window, int32_t found, const int8_t* w, const struct pex_block* block,
                       const struct pex_parameters* p, int8_t* y) {
-  const int8_t* at[PEX_TAPS];
   struct pixel pixel = {
       .w = w, .block = block, .y = y, .channels = p->outputs, .zero = p->offset >> 1, .low = p->low, .high = p->high,
-      .left_shift = p->left_shifts[0], .at = at, .end = at + window->count * window->columns,
+      .left_shift = p->left_shifts[0], .at = window->at, .end = window->at + window->count,
   };
   if (window->count == 3 && window->columns == 3 && !p->special) {
     for (int32_t k = 0; k < 3; k++) pixel.x[k] = window->at[k], pixel.step[k] = window->moves[k].step;
@@ -158,12 +168,11 @@ static void pixels_of(struct pex_window* window, int32_t found, const int8_t* w,
     }
     return;
   }
-  if (window->columns == 1 && found == 1) pixel.at = window->at, pixel.end = window->at + window->count;
   for (; found > 0; found--, pixel.y += p->output_pitch) {
-    if (pixel.at == at)
-      for (int32_t k = 0, position = 0; k < window->count; k++)
-        for (int32_t m = 0; m < window->columns; m++) at[position++] = window->at[k] + m * window->moves[k].step;
-    positions(&pixel);
+    if (window->columns == 1)
+      positions(&pixel);
+    else
+      listed_positions(window, &pixel);
     if (found > 1) pex_move_on(window, 1);
   }
 }

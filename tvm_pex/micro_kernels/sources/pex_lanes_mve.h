@@ -205,7 +205,8 @@ PEX_INLINE void requantise(const int32_t* sums, int32_t pixels, int32_t channels
   }
 }
 
-static void one_pixel(const struct runs* runs, const int8_t* w, const struct pex_block* block,
+/* These two are not inlined, so that their sums lie on the stack in turn. */
+__attribute__((noinline)) static void one_pixel(const struct runs* runs, const int8_t* w, const struct pex_block* block,
                       const struct pex_parameters* p, struct pex_limits limits, int8_t* y) {
   int32_t kept[SLICE], depth = p->depth;
   for (int32_t left = p->outputs; left > 0; left -= SLICE, y += SLICE) {
@@ -219,8 +220,21 @@ static void one_pixel(const struct runs* runs, const int8_t* w, const struct pex
   }
 }
 
-static void three_pixels(const struct run* runs, const int8_t* w, const struct pex_block* block,
-                         const struct pex_parameters* p, struct pex_limits limits, int8_t* y) {
+/* Of the first window and the next two. */
+PEX_INLINE void find_runs(struct run* runs, const struct pex_window* window, int32_t bytes) {
+  for (int32_t k = 0; k < window->count; k++) {
+    const int8_t* x = window->at[k];
+    int32_t next = window->moves[k].next;
+    runs[k] = (struct run){{x, x + next, x + 2 * next}, bytes, -bytes & 15};
+  }
+  runs[window->count].x[0] = 0;
+}
+
+__attribute__((noinline)) static void three_pixels(const struct pex_window* window, int32_t bytes, const int8_t* w,
+                                                   const struct pex_block* block, const struct pex_parameters* p,
+                                                   struct pex_limits limits, int8_t* y) {
+  struct run runs[PEX_ROWS + 1];
+  find_runs(runs, window, bytes);
   int32_t kept[PIXELS * SLICE], depth = p->depth;
   for (int32_t left = p->outputs; left > 0; left -= SLICE, block += SLICE / 4, y += SLICE) {
     int32_t channels = left < SLICE ? left : SLICE;
@@ -237,16 +251,6 @@ static void three_pixels(const struct run* runs, const int8_t* w, const struct p
   }
 }
 
-/* Of the first window and the next two. */
-PEX_INLINE void find_runs(struct run* runs, const struct pex_window* window, int32_t bytes) {
-  for (int32_t k = 0; k < window->count; k++) {
-    const int8_t* x = window->at[k];
-    int32_t next = window->moves[k].next;
-    runs[k] = (struct run){{x, x + next, x + 2 * next}, bytes, -bytes & 15};
-  }
-  runs[window->count].x[0] = 0;
-}
-
 /* `found` pixels, whose windows move on from each to the next. */
 static void pixels_of(struct pex_window* window, int32_t bytes, int32_t found, const int8_t* w,
                       const struct pex_block* block, const struct pex_parameters* p, int8_t* y) {
@@ -255,13 +259,11 @@ static void pixels_of(struct pex_window* window, int32_t bytes, int32_t found, c
     return;
   }
   struct pex_limits limits = pex_limits(p);
-  struct run three[PEX_ROWS + 1];
   struct runs one = {window->at, window->at + window->count, bytes, -bytes & 15};
   while (found > 0) {
     int32_t pixels = found >= PIXELS ? PIXELS : 1;
     if (pixels == PIXELS) {
-      find_runs(three, window, bytes);
-      three_pixels(three, w, block, p, limits, y);
+      three_pixels(window, bytes, w, block, p, limits, y);
     } else {
       one_pixel(&one, w, block, p, limits, y);
     }
