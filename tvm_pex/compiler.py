@@ -10,7 +10,6 @@ import math
 import time
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
-from itertools import accumulate, pairwise
 from typing import Any
 
 from tvm_pex.frontend.quantized_io import leave_quantisation
@@ -25,7 +24,7 @@ from tvm_pex.micro_kernels.files import kernels_in, source_files
 from tvm_pex.options import PlanOptions
 from tvm_pex.pools import ARENA, MemoryPool, Place, PoolPlan, PoolsTooSmall, PoolUse, capacity
 from tvm_pex.relay_pass import Partition, partition, read_module, split_regions
-from tvm_pex.scheduling.cost import operator_instructions, schedule_instructions, schedule_macs, segment_instructions
+from tvm_pex.scheduling.cost import schedule_instructions, schedule_macs, stages_instructions
 from tvm_pex.scheduling.front import Point, together
 from tvm_pex.scheduling.layers import layer_bytes, lower_bound
 from tvm_pex.scheduling.schedule import Schedule, Segment, check_once
@@ -285,15 +284,17 @@ def _operators(cut: Partition, memory: ModelPlan) -> list[dict[str, Any]]:
 
 
 def _by_operator(graph: Graph, schedule: Schedule) -> dict[str, int]:
-    """Instructions of each operator. A segment's are shared out in proportion to those of each operator alone."""
+    """Instructions of each operator, as the model of the kernels has them."""
     operators = {op.name: op for op in graph.operators}
-    shares: dict[str, int] = {}
-    for segment in schedule.segments:
-        whole = segment_instructions(graph, segment)
-        ends = [0, *accumulate(operator_instructions(graph, operators[name]) for name in segment.operators)]
-        for name, (begin, end) in zip(segment.operators, pairwise(ends), strict=True):
-            shares[name] = whole * end // ends[-1] - whole * begin // ends[-1]
-    return shares
+    return {
+        name: count
+        for segment in schedule.segments
+        for name, count in zip(
+            segment.operators,
+            stages_instructions(graph, [operators[name] for name in segment.operators], segment),
+            strict=True,
+        )
+    }
 
 
 def _top(memory: ModelPlan, span: Span) -> int:
