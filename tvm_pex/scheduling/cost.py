@@ -20,13 +20,13 @@ PIXEL = 12  # the loop over pixels, and the address of the result
 CHANNEL = 6  # the loop over channels, bias or neutral element, the store of one result
 TAP = 8  # one window position for one channel: its loop, its addresses
 MAC = 5  # two loads, a multiply-accumulate, the innermost loop
-POOL_TAP = 2  # one load and one sum or comparison
+POOL_TAP = 4  # one window position of a pool for one channel: its loop, a load, a sum or comparison
 REQUANTISE = 20  # a 64-bit product, its rounding shift, the zero point, the clip
 DIVIDE = 6  # of an average
 COPY = 2  # a load and a store
 ENCODE = 30  # between floats and 8-bit integers: a product, its rounding, the zero point, the clip
-GUARD = 8  # is the operator due at this moment? compare the row, compare the pixel, branch
-STRIDED = 6  # the same with a stride: a remainder and a quotient for each axis
+GUARD = 3  # is the operator due at this moment? compare the row, compare the pixel, branch
+STRIDED = 3  # the same with a stride: a remainder and a quotient for each axis
 RING = 4  # one remainder: quotient, product, difference, and the divisor
 SUMS = 4  # a running sum: its address, its load and its store, is it the first or the last?
 
@@ -56,7 +56,7 @@ def operator_instructions(graph: Graph, op: Operator) -> int:
         taps = math.prod(op.window.kernel)
         return instructions + results * (taps * TAP + REQUANTISE) + op.macs((height, width, channels)) * MAC
     if isinstance(op, Pool):
-        each = math.prod(op.window.kernel) * (TAP + POOL_TAP) + (0 if op.maximum else DIVIDE)
+        each = math.prod(op.window.kernel) * POOL_TAP + (0 if op.maximum else DIVIDE)
         return instructions + results * (each + (REQUANTISE if op.rescale else 0))
     if isinstance(op, Add):
         return instructions + results * sum(REQUANTISE if r.shift else COPY for r in op.rescales)
@@ -119,7 +119,7 @@ def _beside_others(
 ) -> int:
     """What portable TIR costs more in ``segment`` than alone.
 
-    1. Reading and writing a ring wraps around: a remainder for each pixel made, and for each tap of a window.
+    1. Reading and writing a ring wraps around: a remainder for each pixel made, and for each position of a window.
     2. A slice of channels repeats the loops over pixels and, where it closes, those over windows; its sums are loaded
        and stored once more with each slice.
     3. A reduction over pixels that come one by one loads and stores a running sum for each.
@@ -135,7 +135,7 @@ def _beside_others(
         total += operator_instructions(graph, op) * (run - pixels) // pixels
         pixels = run
     total += slices * pixels * wraps.get(op.output, 0)
-    total += reads * sum(wraps.get(name, 0) for name in op.inputs)
+    total += run * taps * sum(wraps.get(name, 0) for name in op.inputs)
     total += (slices - 1) * pixels * PIXEL
     if stage.reduction:
         total += math.prod(stage.domain) * (PIXEL + channels * SUMS)

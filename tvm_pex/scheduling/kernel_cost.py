@@ -1,176 +1,323 @@
 """The price of the kernels in C: instructions that a stage executes which runs by one. Pure.
 
-What is counted follows the C in ``tvm_pex/micro_kernels/sources``: calls, windows found, pixels alone and by two,
-blocks of four channels, words of four inputs (with vectors: sixteen). What each costs on a core was fitted to the
-emulator's counts of the operators of real networks under several schedules, compiled by gcc 12 with -O2: least squares
-of relative errors, no price below 0.
+What is counted follows the C in ``tvm_pex/micro_kernels/sources``: calls, windows found, blocks of four channels, words
+of four inputs. What each costs on a core, compiled by gcc 12 with -O2, was fitted to the emulator's counts of the
+operators of eight networks, each under several schedules: least squares of the relative errors, no price below 0.
 """
 
 from __future__ import annotations
 
-import functools
-from collections.abc import Iterable
+import math
 from dataclasses import dataclass
 
-from tvm_pex.graph import Convolution, Graph, Operator
+from tvm_pex.graph import Add, Convolution, Graph, Operator
+from tvm_pex.scheduling.kernel_pixels import Taken, grouped, taken
 from tvm_pex.scheduling.kernels import (
-    ADD,
     BLOCK,
     DEPTHWISE,
     DEPTHWISE_LANES,
     LANES,
     LANES_BLOCK,
     LANES_PATCH,
+    PAIRS,
     PAIRS_PATCH,
-    SUM,
     WIDE,
     WIDE_PATCH,
     depth,
 )
 from tvm_pex.scheduling.schedule import Segment, Stage
 
-_VECTOR = 16  # inputs
+_VECTOR = 16  # bytes
+_SHORT = 64  # bytes of an input that pex_lanes keeps in registers
+_INT8 = (-128, 127)
+_LEAST_SHIFT = 33  # pex_requantise.h
+
+
+@dataclass(frozen=True)
+class Blocks:
+    """Four output channels of one pixel, or of several at once."""
+
+    block: float  # bias, requantise, the loop
+    run: float  # a row of the window, or a position, whose inputs lie side by side
+    inputs: float  # a word of them, or a vector
+
+
+@dataclass(frozen=True)
+class Finding:
+    """Where the inputs are."""
+
+    window: float
+    line: float  # a row of it
+    position: float  # one found by itself
+    pixel: float  # the window moved on, and the loop over pixels
+
+
+@dataclass(frozen=True)
+class Copying:
+    """A window to a patch."""
+
+    pixel: float
+    line: float  # a row, copied as a whole
+    position: float  # one copied by itself
+    inputs: float  # a word, or a vector
+    byte: float  # behind the last word
+
+
+@dataclass(frozen=True)
+class Depthwise:
+    """Groups of pixels of pex_depthwise, one channel after the other; then four channels of one pixel."""
+
+    group: float  # three rows of its columns found
+    four: float  # a channel of four pixels at stride 1
+    three: float  # of three
+    strided: float  # of four at stride 2
+    block: float  # four channels of one pixel: bias, requantise, the loop
+    tap: float  # one position of a row
+    position: float  # one that was found by itself
+
+
+@dataclass(frozen=True)
+class Elements:
+    """pex_add, pex_sum: a call, a channel of it, an element, and what it takes to make an average of a sum."""
+
+    call: float
+    channel: float
+    element: float
+    average: float
 
 
 @dataclass(frozen=True)
 class Prices:
-    """Instructions of a core. Of a pair of numbers the first counts for one pixel, the second for two at once."""
+    """Instructions of a core.
 
-    call: float  # of a convolution: arguments, registers saved, the loop over pixels
-    window: float  # found; its rows and positions are
-    line: float
-    position: float
-    block: tuple[float, float]  # four output channels: their bias, their requantise, the loop
-    run: tuple[float, float]  # a row or a position of the window, for four output channels
-    word: tuple[float, float]  # inputs for four output channels
-    byte: float  # copied to a patch
-    tap: float  # depthwise: one position for a block of channels
-    four: float  # depthwise 3 x 3, on Thumb-2: a channel of four pixels
-    three: float  # of three
-    add: tuple[float, float]  # a call, an element
-    sum: tuple[float, float]
-    wide: tuple[float, float, float] | None = None  # four channels of two pixels, a word of both, an input widened
+    ``at_once`` counts for all pixels together: two or, by vectors, three. Where there are wide kernels, which pay
+    ``widen`` for each input, narrow ones compute single pixels. ``short`` is for inputs that stay in vector registers.
+    ``lanes`` are depthwise convolutions of sixteen channels: ``block`` of a 3x3 window as a whole, or else ``run`` and
+    two positions at a time.
+    """
+
+    call: float
+    finding: Finding
+    copying: Copying
+    single: Blocks
+    at_once: Blocks
+    special: float  # four results that do not have all 8 bits, or whose sums are shifted to the left
+    depthwise: Depthwise
+    add: Elements
+    sum: Elements
+    widen: float | None = None
+    short: Blocks | None = None
+    lanes: Blocks | None = None
 
 
+_PLAIN = Blocks(100, 32, 80)  # pex_lanes without vectors, read off its loops
 _M3 = Prices(
-    call=137, window=0, line=85, position=71, block=(65, 70), run=(0, 0), word=(37.5, 58), byte=10.6, tap=17.4,
-    four=120, three=105, add=(37, 12.7), sum=(482, 7.8),
-)  # fmt: skip
+    call=137,
+    finding=Finding(62, 33, 18, 25),
+    copying=Copying(67, 44, 25, 6.5, 7.4),
+    single=Blocks(38, 12, 37),
+    at_once=Blocks(78, 15, 57),
+    special=32,
+    depthwise=Depthwise(569, 125, 105, 134, 47, 22, 17),
+    add=Elements(31, 0, 14, 0),
+    sum=Elements(42, 11, 5, 14),
+)
 _M4 = Prices(
-    call=117, window=0, line=101, position=69, block=(62.6, 96.2), run=(1.6, 0), word=(17.3, 34), byte=11.5, tap=14.3,
-    four=120, three=105, add=(37, 12.7), sum=(472, 7.9), wide=(80.6, 27.3, 1.08),
-)  # fmt: skip
+    call=142,
+    finding=Finding(34, 39, 23, 36),
+    copying=Copying(65, 43, 27, 5.4, 7.3),
+    single=Blocks(42, 13, 17),
+    at_once=Blocks(79, 11, 26),
+    special=25,
+    depthwise=Depthwise(571, 125, 105, 135, 43, 19, 13),
+    add=Elements(31, 0, 14, 0),
+    sum=Elements(42, 11, 5, 15),
+    widen=3.2,
+)
 _M55 = Prices(
-    call=222, window=38, line=0, position=78, block=(0, 0), run=(8.8, 0), word=(10.9, 0), byte=3.3, tap=14.1,
-    four=120, three=105, add=(35, 2.7), sum=(0, 1.2),
-)  # fmt: skip
+    call=123,
+    finding=Finding(3.1, 48, 28, 39),
+    copying=Copying(102, 11, 0.9, 5.1, 5),
+    single=Blocks(52, 9.8, 10),
+    at_once=Blocks(123, 25, 23),
+    special=25,
+    depthwise=_M4.depthwise,
+    add=Elements(33, 0, 2.7, 0),
+    sum=Elements(22, 0, 0.7, 11),
+    short=Blocks(14, 0, 8),
+    lanes=Blocks(125, 41, 27),
+)
 CORES = {"cortex-m3": _M3, "cortex-m4": _M4, "cortex-m7": _M4, "cortex-m33": _M4, "cortex-m55": _M55}
 
 
 def has_wide(core: str) -> bool:
     """True if wide kernels are faster on ``core``."""
-    return CORES[core].wide is not None
+    return CORES[core].widen is not None
 
 
 def kernel_instructions(graph: Graph, segment: Segment, stage: Stage, op: Operator, kernel: str) -> int:
     """Instructions of all calls of ``kernel`` in one run of ``segment``."""
     prices = CORES[graph.core]
-    channels = graph.tensors[op.output].shape[2]
-    slices = channels // segment.tile if segment.tile else 1
+    outputs = graph.tensors[op.output].shape[2]
+    channels = segment.tile or outputs
     rows, columns = stage.domain
-    run = segment.run if "pixels" in segment.axes else columns
-    calls = slices * rows * -(-columns // run)
-    if kernel in (ADD, SUM):
-        read = (*op.inputs, op.output) if kernel == ADD else op.inputs
-        call, element = prices.add if kernel == ADD else prices.sum
-        calls = slices * rows * columns if _part(graph, segment, read, run) else calls
-        return int(calls * call + rows * columns * channels * element)
-    assert isinstance(op, Convolution)
-    each = _row_instructions(op, kernel, prices, columns, run, channels // slices)
-    return int(calls * prices.call + slices * rows * each)
-
-
-def _part(graph: Graph, segment: Segment, tensors: Iterable[str], run: int) -> bool:
-    """True if the pixels of a run may lie at both ends of a ring, so that each is a call."""
-    pixels = {ring.tensor: ring.pixels for ring in segment.rings}
-    lengths = [(pixels[name], graph.tensors[name].shape[1]) for name in tensors if name in pixels]
-    return run > 1 and any(length % width and length != run for length, width in lengths)
-
-
-@functools.lru_cache(maxsize=16384)
-def _row_instructions(op: Convolution, kernel: str, prices: Prices, columns: int, run: int, channels: int) -> float:
-    """A row of ``columns`` output pixels by runs, less the calls."""
-    total = 0.0
-    for first in range(0, columns, run):
-        pixels = range(first, min(first + run, columns))
-        inside = sum(_inside(op, column) for column in pixels)
-        if kernel in (DEPTHWISE, DEPTHWISE_LANES):
-            total += _depthwise(op, kernel, prices, len(pixels), inside, channels)
-        elif kernel in (LANES, LANES_PATCH):
-            total += _by_vectors(op, kernel, prices, len(pixels), inside, channels)
-        else:
-            total += _by_pairs(op, kernel, prices, len(pixels), inside, channels)
-    return total
-
-
-def _inside(op: Convolution, column: int) -> bool:
-    window = op.window
-    left = column * window.stride[1] - window.pad[1]
-    return left >= 0 and left + window.reach(1) < op.views[0][1]
-
-
-def _found(op: Convolution, prices: Prices, windows: int, alone: int) -> float:
-    """``windows`` by their rows, ``alone`` by single positions."""
-    rows, columns = op.window.kernel
-    by_row, by_position = prices.window + rows * prices.line, prices.window + rows * columns * prices.position
-    return windows * by_row + alone * by_position
-
-
-def _by_pairs(op: Convolution, kernel: str, prices: Prices, pixels: int, inside: int, channels: int) -> float:
-    rows, columns = op.window.kernel
-    blocks, words = -(-channels // BLOCK), depth(op) // BLOCK
-    two, one, total = pixels // 2, pixels % 2, 0.0
-    if kernel in (PAIRS_PATCH, WIDE_PATCH):
-        runs = 1.0
-        total += pixels * (prices.window + depth(op) * prices.byte)
+    run = min(segment.run, columns) if "pixels" in segment.axes else columns
+    calls: float = rows * math.ceil(columns / run)
+    if isinstance(op, Convolution):
+        if run > 1:  # what the output's ring parts are two calls
+            calls += rows * columns * _ends(graph, segment, op.output) * (run - 1) / run
+        ends = _ends(graph, segment, op.inputs[0])
+        total = calls * prices.call + rows * _row(op, kernel, prices, channels, columns, run, ends, _special(graph, op))
     else:
-        alone = pixels - inside
-        runs = (inside * rows + alone * rows * columns) / pixels
-        total += _found(op, prices, inside, alone)
-    single = prices.block[0] + runs * prices.run[0] + words * prices.word[0]
-    pair = prices.block[1] + runs * prices.run[1] + words * prices.word[1]
-    if kernel in (WIDE, WIDE_PATCH):
-        assert prices.wide, "a wide kernel was chosen for a core without"
-        pair = prices.wide[0] + words * prices.wide[1]
-        total += 2 * two * depth(op) * prices.wide[2]
-    return total + blocks * (one * single + two * pair)
+        stores = (*op.inputs, op.output) if isinstance(op, Add) else op.inputs
+        apart = any(_ends(graph, segment, name) for name in stores) or (isinstance(op, Add) and channels < outputs)
+        calls = rows * columns if apart else calls
+        of = prices.add if isinstance(op, Add) else prices.sum
+        total = calls * (of.call + channels * of.channel) + channels * (rows * columns * of.element + of.average)
+    return int(outputs // channels * total)
 
 
-def _by_vectors(op: Convolution, kernel: str, prices: Prices, pixels: int, inside: int, channels: int) -> float:
+def _ends(graph: Graph, segment: Segment, tensor: str) -> float:
+    """How many ends of its ring a pixel of ``tensor`` meets where they part rows: 0 where they do not."""
+    pixels = next((ring.pixels for ring in segment.rings if ring.tensor == tensor), 0)
+    height, width, _ = graph.tensors[tensor].shape
+    parts = pixels % width and pixels < height * width and not pixels == segment.run > 1
+    return 1 / pixels if parts else 0
+
+
+def _special(graph: Graph, op: Convolution) -> bool:
+    """True if results do not have all 8 bits, or sums are shifted to the left."""
+    whole = op.low <= _INT8[0] and op.high >= _INT8[1]
+    return not whole or bool(graph.constants[op.scales][:, 2].min() < _LEAST_SHIFT)
+
+
+def _row(
+    op: Convolution, kernel: str, prices: Prices, channels: int, columns: int, run: int, ends: float, special: bool
+) -> float:
+    """Of one row of results, without the calls. ``ends``: see _ends, of the input."""
+    blocks = math.ceil(channels / BLOCK)
+    if kernel == DEPTHWISE_LANES:
+        return _depthwise_lanes(op, prices, channels, columns, run, ends, special)
+    extra = columns * blocks * prices.special if special and kernel not in (LANES, LANES_PATCH) else 0
+    if kernel == DEPTHWISE:
+        return extra + _depthwise(op, prices, channels, columns, 1 if special else run, ends)
+    if kernel in (PAIRS_PATCH, WIDE_PATCH, LANES_PATCH):
+        return extra + _patches(op, kernel, prices, blocks, columns, run, ends)
+    if kernel == WIDE:
+        pairs = _pairs(columns, run)
+        pixels = taken(op.window, op.views[0][1], columns, run, 1, False)
+        alone = (columns - 2 * pairs) * blocks * _block(prices.single, op.window.kernel[0], depth(op) / BLOCK)
+        return extra + _found(op, prices, pixels, 1, ends) + alone + pairs * _widened(op, prices, blocks)
+    return extra + _direct(op, kernel, prices, blocks, columns, run, ends)
+
+
+def _block(prices: Blocks, runs: float, inputs: float) -> float:
+    return prices.block + runs * prices.run + inputs * prices.inputs
+
+
+def _pairs(columns: int, run: int) -> int:
+    """How many times two pixels are computed at once in one row: never across calls."""
+    return columns // run * (run // 2) + columns % run // 2
+
+
+def _parted(op: Convolution, ends: float) -> float:
+    """The share of windows inside the tensor that the ring's end parts, which are found by position."""
+    return min(1.0, op.window.kernel[0] * op.window.reach(1) * ends)
+
+
+def _found(op: Convolution, prices: Prices, pixels: Taken, count: int, ends: float) -> float:
+    """Finding the windows of a row, of which ``count`` are computed at once."""
     rows, columns = op.window.kernel
-    blocks, inputs = -(-channels // BLOCK), op.views[0][2]
+    of, inside = prices.finding, pixels.single + count * pixels.at_once
+    found = pixels.found + inside * rows * op.window.stride[1] * ends
+    alone = pixels.single_by_position + 3 * pixels.at_once_by_position + _parted(op, ends) * inside
+    moved = pixels.single + pixels.at_once + pixels.single_by_position + pixels.at_once_by_position
+    return found * (of.window + rows * of.line) + alone * rows * columns * of.position + moved * of.pixel
+
+
+def _direct(op: Convolution, kernel: str, prices: Prices, blocks: int, columns: int, run: int, ends: float) -> float:
+    """Windows that are read where they lie."""
+    rows, positions, size = op.window.kernel[0], math.prod(op.window.kernel), depth(op)
+    single, count, unit = prices.single, 2 if prices.widen is None else 1, BLOCK
+    if kernel == LANES:
+        single, count, unit = (prices.single, 3, _VECTOR) if prices.lanes else (_PLAIN, 1, BLOCK)
+        if prices.short and rows == 1 and size <= _SHORT:
+            single, count = prices.short, 1
+    if op.window.dilation[1] > 1 and op.window.kernel[1] > 1:  # positions that do not lie side by side
+        pixels = Taken(columns, 0, 0, 0, columns)
+    else:
+        pixels = taken(op.window, op.views[0][1], columns, run, count, kernel == PAIRS and count > 1)
+    by_row, by_position = (
+        [_block(of, runs, runs * math.ceil(size / runs / unit)) for of in (single, prices.at_once)]
+        for runs in (rows, positions)
+    )
+    parted = _parted(op, ends)
+    return _found(op, prices, pixels, count, ends) + blocks * (
+        pixels.single * (by_row[0] + parted * (by_position[0] - by_row[0]))
+        + pixels.at_once * (by_row[1] + parted * (by_position[1] - by_row[1]))
+        + pixels.single_by_position * by_position[0]
+        + pixels.at_once_by_position * by_position[1]
+    )
+
+
+def _widened(op: Convolution, prices: Prices, blocks: int) -> float:
+    """Two pixels by a wide kernel, whose windows have been found."""
+    assert prices.widen is not None, "a wide kernel was chosen for a core without"
+    return 2 * depth(op) * prices.widen + blocks * _block(prices.at_once, 1, depth(op) / BLOCK)
+
+
+def _patches(op: Convolution, kernel: str, prices: Prices, blocks: int, columns: int, run: int, ends: float) -> float:
+    """Windows that are copied."""
+    (rows, across), channels, inputs = op.window.kernel, op.views[0][2], depth(op)
+    copying, unit = prices.copying, _VECTOR if prices.lanes else BLOCK
+
+    def copied(count: int) -> float:
+        if prices.lanes:
+            return math.ceil(count / unit) * copying.inputs
+        return count // unit * copying.inputs + count % unit * copying.byte
+
+    pixels = taken(op.window, op.views[0][1], columns, run, 1, False)
+    alone = pixels.single_by_position if op.window.dilation[1] == 1 else columns
+    apart = alone + _parted(op, ends) * (columns - alone)
+    total = columns * copying.pixel + (columns - apart) * rows * (copying.line + copied(across * channels))
+    total += apart * rows * across * (copying.position + copied(channels))
     if kernel == LANES_PATCH:
-        vectors = -(-depth(op) // _VECTOR)
-        copied = prices.window + depth(op) * prices.byte
-        return pixels * (copied + blocks * (prices.block[0] + prices.run[0] + vectors * prices.word[0]))
-    alone = pixels - inside
-    by_row = rows * (prices.run[0] + -(-columns * inputs // _VECTOR) * prices.word[0])
-    by_position = rows * columns * (prices.run[0] + -(-inputs // _VECTOR) * prices.word[0])
-    work = pixels * prices.block[0] + inside * by_row + alone * by_position
-    return _found(op, prices, inside, alone) + blocks * work
+        single = _PLAIN
+        if prices.lanes:
+            single = prices.short if prices.short and inputs <= _SHORT else prices.single
+        return total + columns * blocks * _block(single, 1, math.ceil(inputs / unit))
+    pairs = _pairs(columns, run) if kernel == WIDE_PATCH or prices.widen is None else 0
+    one, two = (blocks * _block(of, 1, inputs / BLOCK) for of in (prices.single, prices.at_once))
+    if kernel == WIDE_PATCH:
+        two = _widened(op, prices, blocks)
+    return total + pairs * two + (columns - 2 * pairs) * one
 
 
-def _depthwise(op: Convolution, kernel: str, prices: Prices, pixels: int, inside: int, channels: int) -> float:
-    rows, columns = op.window.kernel
-    total, left = 0.0, pixels
-    if kernel == DEPTHWISE and (rows, columns) == (3, 3) and op.window.dilation[1] == 1:
-        fours = (pixels if op.window.stride[1] == 1 else inside) // 4 if op.window.stride[1] <= 2 else 0
-        left -= 4 * fours
-        threes = 1 if op.window.stride[1] == 1 and left == 3 else 0
-        left -= 3 * threes
-        found = prices.window + 3 * 6 * prices.position / 2
-        total += fours * (found + channels * prices.four) + threes * (found + channels * prices.three)
-    blocks = -(-channels // (LANES_BLOCK if kernel == DEPTHWISE_LANES else BLOCK))
-    alone = min(left, pixels - inside)
-    total += _found(op, prices, left - alone, alone)
-    return total + left * blocks * (prices.block[0] + rows * columns * prices.tap)
+def _depthwise(op: Convolution, prices: Prices, channels: int, columns: int, run: int, ends: float) -> float:
+    window, of, find = op.window, prices.depthwise, prices.finding
+    rows, positions, blocks = window.kernel[0], math.prod(window.kernel), channels // BLOCK
+    pixels = grouped(window, op.views[0][1], columns, run)
+    strided = window.stride[1] > 1  # groups that a ring's end may not part
+    fours = pixels.fours * (1 - min(1.0, 27 * ends) if strided else 1)
+    single = pixels.single + 4 * (pixels.fours - fours)
+    parted = _parted(op, ends) * single
+    alone = pixels.single_by_position + parted
+    return (
+        fours * (of.group + channels * (of.strided if strided else of.four))
+        + pixels.threes * (of.group + channels * of.three)
+        + (single - parted + alone) * (find.window + rows * find.line + blocks * of.block)
+        + (single - parted) * blocks * positions * of.tap
+        + alone * positions * (find.position + blocks * of.position)
+    )
+
+
+def _depthwise_lanes(
+    op: Convolution, prices: Prices, channels: int, columns: int, run: int, ends: float, special: bool
+) -> float:
+    """Sixteen channels at a time."""
+    assert prices.lanes, "vectors were chosen for a core without"
+    pixels = taken(op.window, op.views[0][1], columns, run, 1, False)
+    groups, twos = math.ceil(channels / LANES_BLOCK), math.ceil(math.prod(op.window.kernel) / 2)
+    fast = 0.0 if special or op.window.kernel != (3, 3) else pixels.single * (1 - _parted(op, ends))
+    other = prices.lanes.run + twos * prices.lanes.inputs
+    return _found(op, prices, pixels, 1, ends) + groups * (fast * prices.lanes.block + (columns - fast) * other)
