@@ -20,6 +20,7 @@ from tvm_pex.compiler import compile_model
 from tvm_pex.frontend.tflite_model import Port, load_model
 from tvm_pex.lowering.aot import AotError
 from tvm_pex.microtvm.boards import BOARDS
+from tvm_pex.options import PlanOptions
 from tvm_pex.verification.firmware import Task
 
 KEYS = {
@@ -51,7 +52,10 @@ def test_json_beside_stock_in_a_device(tmp_path: Path) -> None:
 
 def check_operators(rows: list[dict[str, Any]]) -> None:
     """Beside what is planned in this process; what is no operator of a region has no plan."""
-    plan = {row["operator"]: row for row in compile_model(load_model(OWN)).report["operators"]}
+    plan = {
+        row["operator"]: row
+        for row in compile_model(load_model(OWN), PlanOptions(core="cortex-m4")).report["operators"]
+    }
     assert [row["operator"] for row in rows if row["predicted"] is not None] == list(plan)
     for row in rows:
         planned = plan.get(row["operator"], {"instructions": None, "macs": 0})

@@ -201,11 +201,13 @@ def _segments(graph: Graph, operators: Sequence[Operator], axes: Sequence[str], 
     What does not go together for its axes does not with more operators either.
     """
     spatial = [axis for axis in axes if axis != "channels"]
-    if len(operators) == 1:  # rows are faster, and the finest clock tells most about what is dead
-        segments = [make_segment(graph, operators, spatial[:1])]
-        if len(spatial) > 1:
-            segments += [make_segment(graph, operators, spatial, run=run) for run in _runs(graph, operators)]
-        return segments
+    if len(operators) == 1:  # the finest clock tells most about what is dead; whole rows are the fastest, by kernels
+        make_alone = functools.partial(make_segment, graph, operators)
+        if len(spatial) < 2:
+            return [make_alone(spatial)]
+        runs = _runs(graph, operators)
+        rows = [make_alone(spatial[:1])] if operators[0].name in graph.kernels else []
+        return [*(make_alone(spatial, run=run) for run in runs), *rows]
     channels = sliced_channels(graph, operators) if "channels" in axes else None
     tiles = [tile for tile in range(1, channels or 1) if (channels or 1) % tile == 0]
     make = functools.partial(make_segment, graph, operators)
