@@ -11,7 +11,7 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 
 from tvm_pex.graph import Graph
-from tvm_pex.memory_planner import plan_memory
+from tvm_pex.memory_planner import DEFAULT_EFFORT, plan_memory
 from tvm_pex.scheduling.cost import schedule_instructions
 from tvm_pex.scheduling.kernel_cost import has_wide
 from tvm_pex.scheduling.kernels import PATCHES, WIDER
@@ -35,27 +35,40 @@ def with_scratch(
 ) -> Graph:
     """``graph`` with those of ``kernels`` that it lacks, and with wide ones, where they gain and fit ``limit`` bytes.
 
-    Without a limit wide kernels may not raise the peak, and patches by ``_SLACK`` percent at most, and never above what
-    the operators need layer by layer.
+    Without a limit they may raise the least peak by ``_SLACK`` percent, and never above what the operators need layer
+    by layer. Each is tried with little effort of the planner; if the whole turns out too high, all wide ones go, and if
+    that does not help, the patches.
     """
-    least, whole = _peak(graph, schedule, kept), max(layer_bytes(graph).values())
+    if limit is not None:
+        return _with_more(graph, kernels, schedule, kept, limit)[-1]
+    least, whole = peak_of(graph, schedule, kept, DEFAULT_EFFORT), max(layer_bytes(graph).values())
     slack = max(least, min(least * (100 + _SLACK) // 100, whole))
+    choices = _with_more(graph, kernels, schedule, kept, max(slack, peak_of(graph, schedule, kept)))
+    fitting = (found for found in reversed(choices) if peak_of(found, schedule, kept, DEFAULT_EFFORT) <= slack)
+    return next(fitting, graph)
+
+
+def _with_more(
+    graph: Graph, kernels: Mapping[str, str], schedule: Schedule, kept: frozenset[str], limit: int
+) -> list[Graph]:
+    """``graph``, with patches, and with wide kernels, too."""
     patches = {name: kernel for name, kernel in kernels.items() if name not in graph.kernels}
-    graph = _upgraded(graph, patches, schedule, kept, limit or slack)
+    patched = _upgraded(graph, patches, schedule, kept, limit)
     if not has_wide(graph.core):
-        return graph
-    wide = {name: WIDER[kernel] for name, kernel in graph.kernels.items() if kernel in WIDER}
-    return _upgraded(graph, wide, schedule, kept, max(limit or 0, _peak(graph, schedule, kept)))
+        return [graph, patched]
+    wide = {name: WIDER[kernel] for name, kernel in patched.kernels.items() if kernel in WIDER}
+    return [graph, patched, _upgraded(patched, wide, schedule, kept, limit)]
 
 
 def front_with_scratch(
     graph: Graph, kernels: Mapping[str, str], front: Sequence[Choice], kept: frozenset[str]
 ) -> tuple[Choice, ...]:
-    """Each of a ``front`` of ``graph`` with those of ``kernels`` that find room under its peak."""
+    """Each of a ``front`` of ``graph`` with those of ``kernels`` that fit its peak; the last as without a limit."""
     found = []
     for choice in front:
-        better = with_scratch(graph, kernels, choice.schedule, kept, None)
-        peak, price = _peak(better, choice.schedule, kept), schedule_instructions(better, choice.schedule)
+        limit = None if choice is front[-1] else choice.arena_bytes
+        better = with_scratch(graph, kernels, choice.schedule, kept, limit)
+        peak, price = peak_of(better, choice.schedule, kept), schedule_instructions(better, choice.schedule)
         found.append(Choice(peak, price, choice.schedule))
     return undominated(found)
 
@@ -67,7 +80,7 @@ def _upgraded(graph: Graph, kernels: Mapping[str, str], schedule: Schedule, kept
     }
     for name in sorted(kernels, key=lambda name: -gains[name]):
         better = _with(graph, name, kernels[name])
-        if gains[name] > 0 and _peak(better, schedule, kept) <= limit:
+        if gains[name] > 0 and peak_of(better, schedule, kept) <= limit:
             graph = better
     return graph
 
@@ -76,5 +89,6 @@ def _with(graph: Graph, name: str, kernel: str) -> Graph:
     return dataclasses.replace(graph, kernels={**graph.kernels, name: kernel})
 
 
-def _peak(graph: Graph, schedule: Schedule, kept: frozenset[str]) -> int:
-    return plan_memory(memory_problem(graph, schedule, kept=kept), effort=_EFFORT).peak
+def peak_of(graph: Graph, schedule: Schedule, kept: frozenset[str], effort: int = _EFFORT) -> int:
+    """Bytes of arena, scratch included. ``kept`` inputs are not overwritten before the last of them was read."""
+    return plan_memory(memory_problem(graph, schedule, kept=kept), effort=effort).peak
