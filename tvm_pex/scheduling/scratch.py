@@ -68,7 +68,8 @@ def front_with_scratch(
     for choice in front:
         limit = None if choice is front[-1] else choice.arena_bytes
         better = with_scratch(graph, kernels, choice.schedule, kept, limit)
-        peak, price = peak_of(better, choice.schedule, kept), schedule_instructions(better, choice.schedule)
+        peak = peak_of(better, choice.schedule, kept, _EFFORT if limit else DEFAULT_EFFORT)
+        price = schedule_instructions(better, choice.schedule)
         found.append(Choice(peak, price, choice.schedule))
     return undominated(found)
 
