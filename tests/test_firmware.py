@@ -12,7 +12,6 @@ from model_files import OWN
 
 from tvm_pex.compiler import CompiledModel, compile_model
 from tvm_pex.frontend.tflite_model import load_model
-from tvm_pex.graph import Add
 from tvm_pex.lowering.aot import HEADERS, SOURCES, CBuild, CPort
 from tvm_pex.microtvm import bare_metal
 from tvm_pex.microtvm.bare_metal.build import Network, TooSmallError, compile_network, in_one_arena, link
@@ -176,8 +175,8 @@ def test_operators_add_up_to_the_timer(board: str, own: CompiledModel, reports: 
     assert report.operators[CALLS].instructions < 1000
     outside = {name: work.outside_inner_loops / work.instructions for name, work in report.operators.items()}
     assert min(outside[LOOPS], outside[CALLS]) > 0.99
-    # An addition is one loop; a convolution has a loop over channels around the inner one.
-    assert all(0 < outside[op.name] < (0.05 if isinstance(op, Add) else 0.6) for op in own.graph.operators)
+    # Half of this convolution of few inputs is its inner loop.
+    assert 0.3 < outside["conv0"] < 0.6
 
 
 def test_the_same_core_executes_the_same_instructions(reports: dict[str, FirmwareReport]) -> None:
