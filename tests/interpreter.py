@@ -15,6 +15,7 @@ from tvm_pex.graph import (
     Dequantize,
     Gather,
     Graph,
+    Lookup,
     Operator,
     Pad,
     Pool,
@@ -57,6 +58,8 @@ def _run(operator: Operator, operands: list[Array], shape: Shape, constants: Map
         return _slice(operator, operands[0], shape)
     if isinstance(operator, Gather):
         return _gather(operator, operands[0], constants[operator.table])
+    if isinstance(operator, Lookup):
+        return _lookup(operands[0], constants[operator.table])
     if isinstance(operator, Quantize):
         return _quantize(operator, operands[0])
     if isinstance(operator, Dequantize):
@@ -167,6 +170,12 @@ def _gather(op: Gather, index: Array, table: Array) -> Array:
     number = np.trunc(index[:, :, 0].astype(np.float64))
     number = number % op.entries if op.wrap else np.clip(number, 0, op.entries - 1)
     result: Array = table[number.astype(np.int64)]
+    return result
+
+
+def _lookup(data: Array, table: Array) -> Array:
+    rows = np.broadcast_to(table, (data.shape[2], 256))
+    result: Array = rows[np.arange(data.shape[2]), data % 256]
     return result
 
 

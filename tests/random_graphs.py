@@ -19,6 +19,7 @@ from tvm_pex.graph import (
     Dequantize,
     Gather,
     Graph,
+    Lookup,
     Operator,
     Pad,
     Pair,
@@ -141,6 +142,10 @@ class GraphMaker:
         op = Gather(name, (source,), (shape,), name, f"{name}.table", 5, False)
         return self.append(op, (*shape[:2], channels))
 
+    def lookup(self, source: str) -> str:
+        name, shape = f"lookup{len(self.operators)}", self.shape(source)
+        return self.append(Lookup(name, (source,), (shape,), name, f"{name}.table"), shape)
+
     def quantize(self, source: str) -> str:
         name, shape = f"quantize{len(self.operators)}", self.shape(source)
         return self.append(Quantize(name, (source,), (shape,), name, 8.0, 0, -128, 127), shape)
@@ -217,7 +222,7 @@ def _grow(rng: np.random.Generator, maker: GraphMaker, source: str, extent: int,
     whole = [name for name, tensor in maker.tensors.items() if tensor.dtype == "int8"]
     alike = [name for name in whole if maker.shape(name) == shape and name != source]
     kinds = ["conv", "conv", "conv", "point", "depthwise", "depthwise", "maximum", "average", "pad", "scale"]
-    kinds += ["concat", "slice", "parts", "branches"]
+    kinds += ["concat", "slice", "parts", "branches", "lookup"]
     kind = _pick(rng, kinds + ["add"] * (6 if alike else 0) + (["global", "dense"] if rng.random() < 0.4 else []))
     if kind == "concat":
         beside = [name for name in whole if maker.shape(name)[:2] == shape[:2] and maker.shape(name)[2] < 5]
@@ -233,6 +238,8 @@ def _grow(rng: np.random.Generator, maker: GraphMaker, source: str, extent: int,
         return maker.add(*([source, _pick(rng, alike)] if rng.random() < 0.5 else [_pick(rng, alike), source]))
     if kind == "scale":
         return maker.add(source)
+    if kind == "lookup":
+        return maker.lookup(source)
     if kind == "point":
         return maker.convolution(source, _from(rng, 1, channels))
     if kind == "global":

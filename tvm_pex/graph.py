@@ -28,6 +28,8 @@ Shape = tuple[int, int, int]
 Pair = tuple[int, int]
 Limits = tuple[float, float]
 """The lowest and the highest value: whole numbers of an integer type; infinite where a float32 has none."""
+VALUES = 256
+"""Of 8 bits."""
 
 
 @dataclass(frozen=True)
@@ -225,6 +227,29 @@ class Gather:
 
 
 @dataclass(frozen=True)
+class Lookup:
+    """Any function of one 8-bit value: the entry of a table at the value's byte, which is from 0 to 255.
+
+    ``table`` names a constant of shape (1 or channels, 256) and the output's type: one row for all channels, or its own
+    for each.
+    """
+
+    name: str
+    inputs: tuple[str, ...]
+    views: tuple[Shape, ...]
+    output: str
+    table: str
+
+    @property
+    def window(self) -> Window:
+        return Window()
+
+    @property
+    def constants(self) -> tuple[str, ...]:
+        return (self.table,)
+
+
+@dataclass(frozen=True)
 class Quantize:
     """``clip(round(x * inverse) + zero_out, low, high)`` in float32, halves rounded away from zero.
 
@@ -261,13 +286,13 @@ class Dequantize:
         return Window()
 
 
-Operator = Convolution | Pool | Add | Pad | Concat | Slice | Gather | Quantize | Dequantize
+Operator = Convolution | Pool | Add | Pad | Concat | Slice | Gather | Lookup | Quantize | Dequantize
 _KINDS: dict[str, type[Operator]] = {kind.__name__: kind for kind in get_args(Operator)}
 
 
 def constants_of(op: Operator) -> tuple[str, ...]:
     """Names of the constants that ``op`` reads."""
-    return op.constants if isinstance(op, Convolution | Gather) else ()
+    return op.constants if isinstance(op, Convolution | Gather | Lookup) else ()
 
 
 @dataclass(frozen=True)

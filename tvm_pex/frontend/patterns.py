@@ -14,6 +14,7 @@ from tvm import relay
 
 from tvm_pex.frontend.claim import NAMELESS, Claim, Readers, pad_attributes, requantise_arguments, tensor_rescale
 from tvm_pex.frontend.convolution import SUMS, read_convolution, read_float_convolution
+from tvm_pex.frontend.lookup import read_lookup
 from tvm_pex.frontend.moves import read_concat, read_copy, read_part, read_strided_slice, read_take
 from tvm_pex.frontend.pool import AVERAGES, read_average, read_float_average, read_max_pool
 from tvm_pex.frontend.values import (
@@ -24,6 +25,7 @@ from tvm_pex.frontend.values import (
     graph_shape,
     image_shape,
     integer,
+    is_byte,
     is_float,
     op_name,
     require,
@@ -31,7 +33,7 @@ from tvm_pex.frontend.values import (
     static_shape,
     strip_views,
 )
-from tvm_pex.graph import Add, Concat, Convolution, Dequantize, Limits, Pad, Pool, Quantize, Rescale, Window
+from tvm_pex.graph import Add, Concat, Convolution, Dequantize, Limits, Lookup, Pad, Pool, Quantize, Rescale, Window
 
 _Limited = Convolution | Pool | Add | Concat | Quantize
 
@@ -40,6 +42,9 @@ def read_call(call: relay.Call | relay.TupleGetItem, readers: Readers) -> Claim:
     """What Pex would run in place of ``call``. Raises Unsupported with the reason if it must stay with TVM."""
     if isinstance(call, relay.TupleGetItem):
         return read_part(call, readers)
+    lookup = read_lookup(call, readers) if is_byte(call) and op_name(call) not in _CLIPS else None
+    if lookup:
+        return lookup
     reader = _READERS.get(op_name(call))
     if reader is None and is_float(call):
         reader = _FLOAT_READERS.get(op_name(call))
@@ -54,19 +59,13 @@ def _read_requantise(call: relay.Call, readers: Readers) -> Claim:
         return read_convolution(call, readers)
     if op_name(source) in AVERAGES:
         return read_average(call, readers)
-    return _read_lone_requantise(call)
+    byte_dtype(source)
+    raise Unsupported(_why_not(call))
 
 
 def _read_cast(call: relay.Call, readers: Readers) -> Claim:
     require(op_name(call.args[0]) in AVERAGES, _why_not(call))
     return read_average(call, readers)
-
-
-def _read_lone_requantise(call: relay.Call) -> Claim:
-    data = call.args[0]
-    byte_dtype(data)
-    rescale, undefined = tensor_rescale(*call.args[1:])
-    return _elementwise("add", call, (data,), (rescale,), undefined)
 
 
 def _read_add(call: relay.Call, readers: Readers) -> Claim:
@@ -101,6 +100,9 @@ def _read_clip(call: relay.Call, readers: Readers) -> Claim:
     under = strip_views(source)
     if isinstance(under, relay.Call):
         claim = read_call(under, readers)  # when TVM keeps what lies under it, TVM keeps the clip
+        longer = read_lookup(call, readers) if isinstance(claim.operator, Lookup) and readers[under] == 1 else None
+        if longer:
+            return longer
         if under is source and readers[source] == 1 and isinstance(claim.operator, _Limited):
             return dataclasses.replace(claim, operator=_clipped(claim.operator, low, high))
     claim = _elementwise("add", call, (source,), (_AS_IT_IS,), 0)
@@ -184,6 +186,9 @@ def _why_not(call: relay.Call) -> str:
     floats = sorted(d for d in dtypes if d.startswith(("float", "bfloat")))
     return f"it works on {floats[0]}" if floats else f"Pex has no operator for {name}"
 
+
+_CLIPS = ("clip", "nn.relu")
+"""Lookups only where what they clip is one."""
 
 _AS_IT_IS = Rescale(1, 0, 0, 0)
 

@@ -50,6 +50,11 @@ def is_float(expr: relay.Expr) -> bool:
     return hasattr(expr.checked_type, "dtype") and str(expr.checked_type.dtype) == "float32"
 
 
+def is_byte(expr: relay.Expr) -> bool:
+    """True for a tensor of int8 or uint8."""
+    return hasattr(expr.checked_type, "dtype") and str(expr.checked_type.dtype) in ("int8", "uint8")
+
+
 def byte_dtype(expr: relay.Expr) -> str:
     """The type of a tensor's elements, int8 or uint8."""
     dtype = str(expr.checked_type.dtype) if hasattr(expr.checked_type, "dtype") else "a tuple"

@@ -1,4 +1,4 @@
-"""Operators that work value by value: additions, requantises, and the borders between floats and 8-bit integers."""
+"""Operators that work value by value: additions, tables, and the borders between floats and 8-bit integers."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import Any
 
 from tvm import tir
 
-from tvm_pex.graph import Add, Dequantize, Quantize
+from tvm_pex.graph import VALUES, Add, Dequantize, Lookup, Quantize
 from tvm_pex.lowering.kernels.place import Expr, Moment, Place, clipped, loop_name, rescaled_by
 
 
@@ -17,6 +17,18 @@ def add(ib: Any, op: Add, place: Place, moment: Moment) -> None:
         for store, rescale in zip(place.inputs, op.rescales, strict=True):
             total = total + rescaled_by(rescale, place.wide(store.pointer[store.at(moment.row, moment.column) + c]))
         place.output.pointer[output + c] = clipped(op, place, total)
+
+
+def lookup(ib: Any, op: Lookup, place: Place, moment: Moment) -> None:
+    store, output, table = place.inputs[0], place.output.at(moment.row, moment.column), place.constants[op.table]
+    pixel = store.at(moment.row, moment.column)
+    several = int(place.buffers[op.table].shape[0]) > VALUES
+    with ib.for_range(0, place.slice_out or place.shape_out[2], loop_name(op.name, "c")) as c:
+        entry = tir.Cast("int32", tir.Cast("uint8", store.pointer[pixel + c]))
+        if several:
+            channel = c if place.slice_out is None else moment.slice * place.slice_out + c
+            entry = channel * VALUES + entry
+        place.output.pointer[output + c] = table[entry]
 
 
 def quantize(ib: Any, op: Quantize, place: Place, moment: Moment) -> None:
