@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from tvm_pex.graph import (
     Add,
+    Binary,
     Concat,
     Convolution,
     Dequantize,
@@ -52,6 +53,8 @@ def _run(operator: Operator, operands: list[Array], shape: Shape, constants: Map
         return _pool(operator, operands[0], shape)
     if isinstance(operator, Add):
         return _add(operator, operands)
+    if isinstance(operator, Binary):
+        return _binary(operator, operands)
     if isinstance(operator, Concat):
         return _concat(operator, operands)
     if isinstance(operator, Slice):
@@ -141,6 +144,15 @@ def _add(op: Add, operands: list[Array]) -> Array:
     total = sum(_rescaled(data, rescale) for data, rescale in zip(operands, op.rescales, strict=True))
     result: Array = np.clip(total + op.rescales[0].zero_out, op.low, op.high)
     return result
+
+
+def _binary(op: Binary, operands: list[Array]) -> Array:
+    a, b = (_rescaled(data, rescale) for data, rescale in zip(operands, op.rescales, strict=True))
+    result = getattr(np, op.function)(a, b)
+    if op.rescale:
+        result = _rescaled(result, op.rescale) + op.rescale.zero_out
+    clipped: Array = np.clip(result, op.low, op.high)
+    return clipped
 
 
 def _pad(op: Pad, data: Array, shape: Shape) -> Array:

@@ -211,6 +211,8 @@ class _Maker:
             (self.second_input, 0.5 if len(self.parameters) == 1 else 0),
             (self.lone_clip, 0.3),
             (functools.partial(random_elements.function, self), 1.0),
+            (functools.partial(random_elements.gate, self), 1.0 if self.left >= 3 else 0),
+            (functools.partial(random_elements.beside, self), 0.6),
             (functools.partial(random_moves.branches, self), 1.5 if self.left >= 2 else 0),
             (functools.partial(random_moves.parts, self), 1.2 if self.left >= 2 else 0),
             (functools.partial(random_moves.slice_, self), 0.7),

@@ -122,9 +122,14 @@ def test_what_others_read_is_kept() -> None:
 def test_one_value_read_twice() -> None:
     """A sum of two functions of the same tensor is a function of it; of two tensors it is none."""
     x, y = source(1, 2, 2, 3), source(1, 2, 2, 3, name="y")
-    one, other = sandwich(x, relay.tanh, (0.02, 0, 1 / 128, 0)), relay.negative(x)
-    assert kinds_of(relay.add(one, other)) == [Lookup]
-    assert kinds_of(add(one, relay.negative(y))) == [Lookup, Lookup, Add]
+    one, other = (sandwich(x, f, (0.02, 0, 1 / 128, 0)) for f in (relay.tanh, relay.negative))
+    assert kinds_of(add(one, other)) == [Lookup]
+    assert kinds_of(add(x, other)) == [Lookup]
+    assert kinds_of(add(one, requantise(y, 0.3))) == [Lookup, Lookup, Add]
+
+
+def test_overflow_in_8_bits_stays_with_tvm() -> None:
+    assert kinds_of(relay.clip(relay.negative(source(1, 2, 2, 3)), -9.0, 9.0)) == []
 
 
 def test_pure_clips_are_what_they_were() -> None:

@@ -134,9 +134,10 @@ class Pool:
 
 @dataclass(frozen=True)
 class Add:
-    """``clip(sum_i rescale_i(x_i - zero_in_i) + zero_out, low, high)``; with one input, a requantise.
+    """``clip(sum_i rescale_i(x_i - zero_in_i) + zero_out, low, high)``; with one input, a clip.
 
-    The inputs' Rescales share one ``zero_out``, counted once.
+    The inputs' Rescales share one ``zero_out``, counted once. Inputs of Add and Binary may have one row, column or
+    channel where the output has several: they are repeated.
     """
 
     name: str
@@ -144,6 +145,29 @@ class Add:
     views: tuple[Shape, ...]
     output: str
     rescales: tuple[Rescale, ...]
+    low: float
+    high: float
+
+    @property
+    def window(self) -> Window:
+        return Window()
+
+
+@dataclass(frozen=True)
+class Binary:
+    """``clip(rescale(f(a, b)) + zero_out, low, high)``, where a and b are the inputs, each by its own Rescale.
+
+    ``function`` is "subtract", "multiply", "maximum" or "minimum". The inputs' own ``zero_out`` count for nothing; a
+    ``rescale`` of None changes nothing.
+    """
+
+    name: str
+    inputs: tuple[str, ...]
+    views: tuple[Shape, ...]
+    output: str
+    function: str
+    rescales: tuple[Rescale, Rescale]
+    rescale: Rescale | None
     low: float
     high: float
 
@@ -286,8 +310,19 @@ class Dequantize:
         return Window()
 
 
-Operator = Convolution | Pool | Add | Pad | Concat | Slice | Gather | Lookup | Quantize | Dequantize
+Operator = Convolution | Pool | Add | Binary | Pad | Concat | Slice | Gather | Lookup | Quantize | Dequantize
 _KINDS: dict[str, type[Operator]] = {kind.__name__: kind for kind in get_args(Operator)}
+
+
+def window_on(op: Operator, position: int, shape: Shape) -> Window:
+    """Through which ``op``, whose output is of ``shape``, reads its input at ``position``.
+
+    The inputs of an Add or a Binary are repeated along rows and columns of which they have but one: stride 0.
+    """
+    if not isinstance(op, Add | Binary):
+        return op.window
+    view = op.views[position]
+    return Window(stride=(int(view[0] == shape[0]), int(view[1] == shape[1])))
 
 
 def constants_of(op: Operator) -> tuple[str, ...]:

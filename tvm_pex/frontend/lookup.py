@@ -26,6 +26,10 @@ MOST_TABLES = 64
 _MOVES = ("copy", "broadcast_to")
 """Calls that TVM counts as element-wise, but that compute nothing."""
 
+_SAFE = ("clip", "nn.relu", "maximum", "minimum", "cast")
+_NARROW = ("int8", "uint8", "int16", "uint16")
+"""Types in which others overflow: C does not wrap before the value is stored, and where that is TVM decides."""
+
 
 @dataclass(frozen=True)
 class _Chain:
@@ -100,7 +104,11 @@ def _last_part(end: relay.Expr) -> _Chain | None:
 
 def _by_element(expr: relay.Expr) -> bool:
     name = op_name(expr)
-    pattern = expr.op.get_attr("TOpPattern") if name and name not in _MOVES else None
+    if not name:
+        return False
+    if not name.startswith("qnn.") and name not in _SAFE and getattr(expr.checked_type, "dtype", "") in _NARROW:
+        return False
+    pattern = expr.op.get_attr("TOpPattern") if name not in _MOVES else None
     return pattern is not None and pattern <= relay.op.OpPattern.BROADCAST
 
 

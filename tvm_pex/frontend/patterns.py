@@ -1,4 +1,4 @@
-"""One reader for each Relay operator that can end one of Pex's: what works value by value here, the others beside.
+"""One reader for each Relay operator that can end one of Pex's: clips and types here, the others beside.
 
 A reader looks at a call and what lies directly under it, and answers with a Claim, or raises Unsupported.
 """
@@ -12,7 +12,16 @@ from collections.abc import Callable
 import numpy as np
 from tvm import relay
 
-from tvm_pex.frontend.claim import NAMELESS, Claim, Readers, pad_attributes, requantise_arguments, tensor_rescale
+from tvm_pex.frontend.arithmetic import (
+    AS_IT_IS,
+    read_add,
+    read_as_it_is,
+    read_float_add,
+    read_multiply,
+    read_subtract,
+    sum_of,
+)
+from tvm_pex.frontend.claim import NAMELESS, Claim, Readers, pad_attributes, requantise_arguments
 from tvm_pex.frontend.convolution import SUMS, read_convolution, read_float_convolution
 from tvm_pex.frontend.lookup import read_lookup
 from tvm_pex.frontend.moves import read_concat, read_copy, read_part, read_strided_slice, read_take
@@ -30,12 +39,11 @@ from tvm_pex.frontend.values import (
     op_name,
     require,
     scalar,
-    static_shape,
     strip_views,
 )
-from tvm_pex.graph import Add, Concat, Convolution, Dequantize, Limits, Lookup, Pad, Pool, Quantize, Rescale, Window
+from tvm_pex.graph import Add, Binary, Concat, Convolution, Dequantize, Limits, Lookup, Pad, Pool, Quantize, Window
 
-_Limited = Convolution | Pool | Add | Concat | Quantize
+_Limited = Convolution | Pool | Add | Binary | Concat | Quantize
 
 
 def read_call(call: relay.Call | relay.TupleGetItem, readers: Readers) -> Claim:
@@ -68,31 +76,6 @@ def _read_cast(call: relay.Call, readers: Readers) -> Claim:
     return read_average(call, readers)
 
 
-def _read_add(call: relay.Call, readers: Readers) -> Claim:
-    del readers
-    left, right, *parameters = call.args
-    _require_alike(left, right)
-    out = parameters[4:6]
-    of_left, undefined_left = tensor_rescale(*parameters[0:2], *out)
-    of_right, undefined_right = tensor_rescale(*parameters[2:4], *out)
-    undefined = undefined_left + undefined_right
-    return _elementwise("add", call, (left, right), (of_left, of_right), undefined)
-
-
-def _read_float_add(call: relay.Call, readers: Readers) -> Claim:
-    del readers
-    _require_alike(*call.args)
-    return _elementwise("add", call, tuple(call.args), (_AS_IT_IS, _AS_IT_IS), 0)
-
-
-def _require_alike(left: relay.Expr, right: relay.Expr) -> None:
-    """The operands of an addition that Pex takes: no constants, nothing to broadcast."""
-    for operand in (left, right):
-        require(not isinstance(operand, relay.Constant), "one of its operands is a constant")
-    shapes = static_shape(left), static_shape(right)
-    require(shapes[0] == shapes[1], f"its operands' shapes differ: {shapes[0]} and {shapes[1]}")
-
-
 def _read_clip(call: relay.Call, readers: Readers) -> Claim:
     """A clip belongs to the operator under it; one whose operator has other readers, or is an input, stands alone."""
     low, high = _clip_bounds(call)
@@ -105,9 +88,9 @@ def _read_clip(call: relay.Call, readers: Readers) -> Claim:
             return longer
         if under is source and readers[source] == 1 and isinstance(claim.operator, _Limited):
             return dataclasses.replace(claim, operator=_clipped(claim.operator, low, high))
-    claim = _elementwise("add", call, (source,), (_AS_IT_IS,), 0)
+    claim = sum_of("clip", call, (source,), (AS_IT_IS,), 0)
     assert isinstance(claim.operator, Add)
-    return dataclasses.replace(claim, kind="clip", operator=_clipped(claim.operator, low, high))
+    return dataclasses.replace(claim, operator=_clipped(claim.operator, low, high))
 
 
 def _clip_bounds(call: relay.Call) -> Limits:
@@ -126,18 +109,9 @@ def _clip_bounds(call: relay.Call) -> Limits:
 def _clipped(operator: _Limited, low: float, high: float) -> _Limited:
     """``operator`` followed by a clip to low..high."""
     if isinstance(operator, Concat):  # what was copied is clipped now
-        operator = dataclasses.replace(operator, rescales=tuple(r or _AS_IT_IS for r in operator.rescales))
+        operator = dataclasses.replace(operator, rescales=tuple(r or AS_IT_IS for r in operator.rescales))
     lowest, highest = min(max(operator.low, low), high), max(min(operator.high, high), low)
     return dataclasses.replace(operator, low=lowest, high=highest)
-
-
-def _elementwise(
-    kind: str, call: relay.Call, inputs: tuple[relay.Expr, ...], rescales: tuple[Rescale, ...], undefined: int
-) -> Claim:
-    views = tuple(graph_shape(data) for data in inputs)
-    dtype = element_dtype(call)
-    operator = Add(NAMELESS, (), views, NAMELESS, rescales, *dtype_range(dtype))
-    return Claim(kind, operator, inputs, graph_shape(call), dtype, undefined_shifts=undefined)
 
 
 def _read_quantize(call: relay.Call, readers: Readers) -> Claim:
@@ -190,8 +164,6 @@ def _why_not(call: relay.Call) -> str:
 _CLIPS = ("clip", "nn.relu")
 """Lookups only where what they clip is one."""
 
-_AS_IT_IS = Rescale(1, 0, 0, 0)
-
 _REASONS = {
     "nn.softmax": "softmax needs its whole input at once",
     "nn.log_softmax": "softmax needs its whole input at once",
@@ -204,7 +176,11 @@ _REASONS = {
 
 _READERS: dict[str, Callable[[relay.Call, Readers], Claim]] = {
     "qnn.requantize": _read_requantise,
-    "qnn.add": _read_add,
+    "qnn.add": read_add,
+    "qnn.subtract": read_subtract,
+    "qnn.mul": read_multiply,
+    "maximum": read_as_it_is,
+    "minimum": read_as_it_is,
     "clip": _read_clip,
     "nn.relu": _read_clip,
     "nn.max_pool2d": read_max_pool,
@@ -223,7 +199,9 @@ _FLOAT_READERS: dict[str, Callable[[relay.Call, Readers], Claim]] = {
     "nn.bias_add": read_float_convolution,
     "nn.conv2d": read_float_convolution,
     "nn.dense": read_float_convolution,
-    "add": _read_float_add,
+    "add": read_float_add,
+    "subtract": read_as_it_is,
+    "multiply": read_as_it_is,
     **dict.fromkeys(AVERAGES, read_float_average),
 }
 """Of operators that end one of Pex's in float32 alone."""

@@ -79,7 +79,7 @@ def _kernel(graph: Graph, op: Operator, core: str) -> str | None:
     if isinstance(op, Convolution):
         return _convolution(graph, op, core)
     if isinstance(op, Add):
-        return ADD if len(op.inputs) == 2 and sum_scales(op) else None
+        return ADD if len(op.inputs) == 2 and len(set(op.views)) == 1 and sum_scales(op) else None
     return SUM if isinstance(op, Pool) and not op.maximum else None
 
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 from collections.abc import Container, Mapping, Sequence
 
-from tvm_pex.graph import Add, Concat, Convolution, Dequantize, Graph, Lookup, Operator, Pool, Quantize
+from tvm_pex.graph import Add, Binary, Concat, Convolution, Dequantize, Graph, Lookup, Operator, Pool, Quantize
 from tvm_pex.scheduling.kernel_cost import kernel_instructions
 from tvm_pex.scheduling.kernels import kernel_of
 from tvm_pex.scheduling.schedule import Schedule, Segment, Stage, written_through
@@ -61,6 +61,9 @@ def operator_instructions(graph: Graph, op: Operator) -> int:
         return instructions + results * (each + (REQUANTISE if op.rescale else 0))
     if isinstance(op, Add):
         return instructions + results * sum(REQUANTISE if r.shift else COPY for r in op.rescales)
+    if isinstance(op, Binary):
+        shifts = [r.shift for r in (*op.rescales, op.rescale) if r]
+        return instructions + results * sum(REQUANTISE if shift else COPY for shift in shifts)
     if isinstance(op, Concat):
         moves = [view[2] * (REQUANTISE if r else COPY) for view, r in zip(op.views, op.rescales, strict=True)]
         return instructions + height * width * sum(moves)

@@ -1,12 +1,13 @@
-"""Operators that work value by value: additions, tables, and the borders between floats and 8-bit integers."""
+"""Operators that work value by value: arithmetic, tables, and the borders between floats and 8-bit integers."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from tvm import tir
 
-from tvm_pex.graph import VALUES, Add, Dequantize, Lookup, Quantize
+from tvm_pex.graph import VALUES, Add, Binary, Dequantize, Lookup, Quantize, window_on
 from tvm_pex.lowering.kernels.place import Expr, Moment, Place, clipped, loop_name, rescaled_by
 
 
@@ -14,9 +15,35 @@ def add(ib: Any, op: Add, place: Place, moment: Moment) -> None:
     output = place.output.at(moment.row, moment.column)
     with ib.for_range(0, place.slice_out or place.shape_out[2], loop_name(op.name, "c")) as c:
         total: Expr = op.rescales[0].zero_out
-        for store, rescale in zip(place.inputs, op.rescales, strict=True):
-            total = total + rescaled_by(rescale, place.wide(store.pointer[store.at(moment.row, moment.column) + c]))
+        for value in _operands(op, place, moment, c):
+            total = total + value
         place.output.pointer[output + c] = clipped(op, place, total)
+
+
+def binary(ib: Any, op: Binary, place: Place, moment: Moment) -> None:
+    output = place.output.at(moment.row, moment.column)
+    with ib.for_range(0, place.slice_out or place.shape_out[2], loop_name(op.name, "c")) as c:
+        value = _FUNCTIONS[op.function](*_operands(op, place, moment, c))
+        if op.rescale:
+            value = rescaled_by(op.rescale, value) + op.rescale.zero_out
+        place.output.pointer[output + c] = clipped(op, place, value)
+
+
+_FUNCTIONS: dict[str, Callable[[Expr, Expr], Expr]] = {
+    "subtract": lambda a, b: a - b,
+    "multiply": lambda a, b: a * b,
+    "maximum": tir.max,
+    "minimum": tir.min,
+}
+
+
+def _operands(op: Add | Binary, place: Place, moment: Moment, channel: Expr) -> Iterator[Expr]:
+    """Each input's value, rescaled, for one channel of the output."""
+    for position, (store, view, rescale) in enumerate(zip(place.inputs, op.views, op.rescales, strict=True)):
+        stride = window_on(op, position, place.shape_out).stride
+        pixel = store.at(moment.row if stride[0] else 0, moment.column if stride[1] else 0)
+        at = pixel + channel if view[2] == place.shape_out[2] else pixel
+        yield rescaled_by(rescale, place.wide(store.pointer[at]))
 
 
 def lookup(ib: Any, op: Lookup, place: Place, moment: Moment) -> None:
