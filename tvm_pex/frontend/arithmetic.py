@@ -10,6 +10,7 @@ from tvm import relay
 
 from tvm_pex.frontend.claim import NAMELESS, Claim, Readers, tensor_rescale
 from tvm_pex.frontend.values import (
+    byte_dtype,
     dtype_range,
     element_dtype,
     graph_shape,
@@ -69,9 +70,10 @@ def read_multiply(call: relay.Call, readers: Readers) -> Claim:
     return _binary("multiply", call, tuple(zeros), rescale, undefined)
 
 
-def read_as_it_is(call: relay.Call, readers: Readers) -> Claim:
-    """maximum or minimum of any type, subtract or multiply of float32."""
+def read_extreme(call: relay.Call, readers: Readers) -> Claim:
+    """maximum or minimum of two tensors of the same encoding."""
     del readers
+    byte_dtype(call)
     return _binary(op_name(call), call, (AS_IT_IS, AS_IT_IS), None, 0)
 
 

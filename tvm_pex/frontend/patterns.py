@@ -15,7 +15,7 @@ from tvm import relay
 from tvm_pex.frontend.arithmetic import (
     AS_IT_IS,
     read_add,
-    read_as_it_is,
+    read_extreme,
     read_float_add,
     read_multiply,
     read_subtract,
@@ -179,8 +179,8 @@ _READERS: dict[str, Callable[[relay.Call, Readers], Claim]] = {
     "qnn.add": read_add,
     "qnn.subtract": read_subtract,
     "qnn.mul": read_multiply,
-    "maximum": read_as_it_is,
-    "minimum": read_as_it_is,
+    "maximum": read_extreme,
+    "minimum": read_extreme,
     "clip": _read_clip,
     "nn.relu": _read_clip,
     "nn.max_pool2d": read_max_pool,
@@ -200,8 +200,6 @@ _FLOAT_READERS: dict[str, Callable[[relay.Call, Readers], Claim]] = {
     "nn.conv2d": read_float_convolution,
     "nn.dense": read_float_convolution,
     "add": read_float_add,
-    "subtract": read_as_it_is,
-    "multiply": read_as_it_is,
     **dict.fromkeys(AVERAGES, read_float_average),
 }
 """Of operators that end one of Pex's in float32 alone."""
