@@ -5,8 +5,6 @@ from __future__ import annotations
 import hashlib
 import os
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
@@ -15,6 +13,7 @@ import click
 
 from tvm_pex.cli.planning import Step, check_output, progress
 from tvm_pex.files import write_whole
+from tvm_pex.native_output import only_python_on_stderr
 
 HERE = Path(__file__).parent
 SOURCES = ("networks.py", "convert.py")
@@ -73,20 +72,6 @@ def request(name: str, width: float | None = None, resolution: int | None = None
     return Request(
         name, own.width if width is None else width, own.resolution if resolution is None else resolution, seed
     )
-
-
-@contextmanager
-def only_python_on_stderr() -> Iterator[None]:
-    """TensorFlow's libraries log to file descriptor 2 whatever they are told: that goes nowhere meanwhile."""
-    before, kept = sys.stderr, os.dup(2)
-    with os.fdopen(os.dup(2), "w") as sys.stderr, open(os.devnull, "w") as nowhere:
-        os.dup2(nowhere.fileno(), 2)
-        try:
-            yield
-        finally:
-            os.dup2(kept, 2)
-            os.close(kept)
-            sys.stderr = before
 
 
 def content(wanted: Request, step: Step) -> bytes:
