@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import subprocess
+from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
@@ -17,13 +18,15 @@ from tvm_pex.benchmark import measure
 from tvm_pex.benchmark.interpreters import InterpreterError, interpret, reason
 from tvm_pex.benchmark.rows import Row, Subject, subject_from_json, to_json
 from tvm_pex.benchmark.store import Store
-from tvm_pex.cli import bench as command
 from tvm_pex.cli import main
+from tvm_pex.cli.bench import WAYS as CHOICES
 from tvm_pex.compiler import compile_model
 from tvm_pex.frontend.tflite_model import load_model
 from tvm_pex.lowering.aot import AotError
 from tvm_pex.options import PlanOptions
 from tvm_pex.report import benchmark as report_forms
+from tvm_pex.report import rivals
+from tvm_pex.report.benchmark_page import page
 from tvm_pex.verification import stock_baseline
 from tvm_pex.verification.host_run import HostError
 
@@ -122,6 +125,55 @@ def test_all_forms_say_the_same(report: dict[str, Any], folder: Path) -> None:
         report_forms.from_json({**report, "schema": 0})
 
 
+class Balance(HTMLParser):
+    """Fails where an element is closed that is not open, and collects what a browser would load."""
+
+    VOID = ("meta", "link", "img", "br", "input", "hr")
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.seen: list[str] = []
+        self.loads: list[str] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.seen.append(tag)
+        self.loads += [value or "" for name, value in attrs if name in ("src", "href", "data", "srcset")]
+        if tag not in self.VOID:
+            self.open.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+
+def test_the_page_is_whole_and_loads_nothing(report: dict[str, Any], folder: Path) -> None:
+    subjects = report_forms.from_json(report)
+    text = (folder / "index.html").read_text()
+    assert page("Benchmark", subjects) == text
+    parser = Balance()
+    parser.feed(text)
+    assert parser.open == []
+    assert parser.seen.count("svg") == 2
+    assert all(target.startswith("#") for target in parser.loads)
+    assert "url(" not in text
+    assert "@import" not in text
+    for row in rows_of(report).values():
+        assert f">{row['arena_bytes']:,}</td>" in text
+    strange = page("a < b", [Subject("<i>&", 1, "", False, 1, reason="no <such> file")])
+    assert "&lt;i&gt;&amp;" in strange
+    assert "<such>" not in strange
+
+
+def test_rivals_beside_our_figures() -> None:
+    figures = json.loads((Path(rivals.__file__).parent / "rivals.json").read_text())
+    assert {figure["rival"] for figure in figures["figures"]} == set(figures["rivals"])
+    ours = (Row("pex", "", 37_000), Row("overwritten", "", 27_000))
+    found = rivals.rivals([Subject("vww_96_int8", 1, "", False, 1, rows=ours), Subject("other", 1, "", False, 1)])
+    assert {(r.model, r.kept, r.overwritten) for r in found} == {("vww_96_int8", 37_000, 27_000)}
+    assert ("TinyTS", 29_568) in {(r.rival, r.bytes) for r in found}
+    assert all(r.counts and r.source for r in found)
+
+
 def test_a_second_run_measures_nothing_again(
     report: dict[str, Any], folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -137,8 +189,8 @@ def test_a_second_run_measures_nothing_again(
 
 def test_an_interrupted_run_goes_on(folder: Path, report: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
     kept = {path: path.read_bytes() for path in (folder / "cache").iterdir()}
-    (pex,) = [path for path in kept if "-pex-" in path.name]
-    pex.unlink()
+    (layers,) = [path for path in kept if "-layers-" in path.name]
+    layers.unlink()
     original = measure.run_compiled
 
     def interrupted(*_: object, **__: object) -> None:
@@ -146,7 +198,7 @@ def test_an_interrupted_run_goes_on(folder: Path, report: dict[str, Any], monkey
 
     monkeypatch.setattr(measure, "run_compiled", interrupted)
     assert bench(*ARGUMENTS, "--cache", folder / "cache", OWN).exit_code == 1
-    assert set((folder / "cache").iterdir()) == set(kept) - {pex}  # no half of a row
+    assert set((folder / "cache").iterdir()) == set(kept) - {layers}  # no half of a row
     monkeypatch.setattr(measure, "run_compiled", original)
     monkeypatch.setattr(measure, "stock_plans", interrupted)  # which is kept
     answer = json.loads(bench(*ARGUMENTS, "--cache", folder / "cache", OWN).stdout)
@@ -243,7 +295,7 @@ def test_bad_input_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
         done = bench(*arguments)
         assert (done.exit_code, done.stdout, done.stderr.count("\n")) == (2, "", 1)
         assert said in done.stderr
-    assert list(command.WAYS) == list(measure.WAYS)
+    assert list(CHOICES) == list(measure.WAYS)
     monkeypatch.setattr(measure, "run_compiled", failing(HostError("the C does not run")))
     case = measure.Case(OWN, Store(None), inputs=1)
     row = measure._Meter(case, measure.Settings(boards=()), Store(None), lambda *_: None)._ours("layers")

@@ -11,6 +11,8 @@ from tvm_pex import __version__
 from tvm_pex.benchmark.rows import SCHEMA, Subject, subject_from_json, to_json
 from tvm_pex.files import write_whole
 from tvm_pex.report import benchmark_table as tables
+from tvm_pex.report.benchmark_page import page
+from tvm_pex.report.rivals import rivals
 from tvm_pex.report.tables import console
 
 
@@ -41,9 +43,19 @@ def show(subjects: Sequence[Subject]) -> None:
             out.print(f"{subject.model} {warning}", soft_wrap=True)
 
 
-def markdown(subjects: Sequence[Subject]) -> str:
-    """A section for each model."""
-    parts = []
+def markdown(title: str, subjects: Sequence[Subject], figures: str = "") -> str:
+    """The table of all models, the rivals, ``figures`` as they are, and a section for each model."""
+    parts = [f"# {title}", tables.COUNTING, tables.markdown_summary(subjects)]
+    others = rivals(subjects)
+    if others:
+        lines = ["| rival | model | its bytes | Pex | input overwritten | how it counts | source |"]
+        lines += ["|---|---|---:|---:|---:|---|---|"]
+        for r in others:
+            sizes = " | ".join(tables.shown(size) for size in (r.bytes, r.kept, r.overwritten))
+            lines.append(f"| {r.rival} | {r.model} | {sizes} | {r.counts} | {r.source} |")
+        parts += ["## Others", "What others publish, or what was measured of them. They do not all count the same."]
+        parts.append("\n".join(lines))
+    parts += [figures] if figures else []
     for subject in subjects:
         told = [f"**{warning}**" for warning in tables.warnings(subject)]
         table = [] if subject.reason else [tables.markdown_table(subject)]
@@ -51,12 +63,13 @@ def markdown(subjects: Sequence[Subject]) -> str:
     return "\n".join(part.rstrip() + "\n" for part in parts)
 
 
-def write_report(folder: Path, subjects: Sequence[Subject]) -> None:
+def write_report(folder: Path, subjects: Sequence[Subject], title: str = "Benchmark") -> None:
     """All forms of the report, each file as a whole; the folder is made. Raises OSError."""
     folder.mkdir(parents=True, exist_ok=True)
     for name, text in (
         ("results.json", json.dumps(as_json(subjects), indent=1) + "\n"),
         ("results.csv", tables.spreadsheet(subjects)),
-        ("README.md", "# Benchmark\n\n" + markdown(subjects)),
+        ("README.md", markdown(title, subjects)),
+        ("index.html", page(title, subjects)),
     ):
         write_whole(folder / name, text.encode())

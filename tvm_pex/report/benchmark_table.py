@@ -13,6 +13,13 @@ from rich.table import Table
 from tvm_pex.benchmark.rows import OnBoard, Row, Subject
 
 Cell = Callable[[Row], Any]
+COUNTING = (
+    "Arenas are bytes of RAM that inference touches but for its stack: model input, model output, all tensors, sums, "
+    "scratch and padding. TFLite Micro's is the head of its arena; what it keeps beside that, on this machine with "
+    "pointers twice as wide as a microcontroller's, is called persistent. Instructions are executed ones, on emulated "
+    "boards; stack and flash are those on the first. Exact: every output byte is that of stock TVM's program. Seconds "
+    "are those of the machine at hand."
+)
 
 
 @dataclass(frozen=True)
@@ -104,6 +111,82 @@ def warnings(subject: Subject) -> list[str]:
     """What must not be overlooked."""
     worse = [f"needs more memory than stock TVM: {row.label}" for row in subject.rows if row.key in subject.worse]
     return worse + [f"OUTPUTS DIFFER: {row.label}" for row in subject.rows if row.exact is False]
+
+
+@dataclass(frozen=True)
+class Summary:
+    """A column of the table that has a row for each model; ``kind`` is "best", "bad" or ""."""
+
+    heading: str
+    text: Callable[[Subject], str]
+    kind: Callable[[Subject], str] = lambda _: ""
+
+
+def _arena(key: str) -> Callable[[Subject], int | None]:
+    def of(subject: Subject) -> int | None:
+        row = subject.row(key)
+        return row.arena_bytes if row else None
+
+    return of
+
+
+def _arena_text(key: str) -> Callable[[Subject], str]:
+    return lambda subject: shown(_arena(key)(subject))
+
+
+def _ratio(subject: Subject) -> str:
+    """How many times less than stock TVM's best plan."""
+    stock, pex = _arena("stock")(subject), _arena("pex")(subject)
+    return f"{stock / pex:.1f}x" if stock and pex else ""
+
+
+def _instructions(key: str, board: str) -> Callable[[Subject], str]:
+    def of(subject: Subject) -> str:
+        row = subject.row(key)
+        return shown(_on(board, "instructions")(row)) if row else ""
+
+    return of
+
+
+def _all_exact(subject: Subject) -> str:
+    told = [row.exact for row in subject.rows if row.exact is not None]
+    return shown(all(told)) if told else ""
+
+
+def summary_columns(subjects: Sequence[Subject]) -> list[Summary]:
+    """Arenas side by side, how much less than stock TVM, instructions on the first board, and whether all is exact."""
+    arenas = [
+        Summary(heading, _arena_text(key))
+        for key, heading in (("layers", "layer by layer"), ("stock", "stock TVM"), ("tflm", "TFLite Micro"))
+    ]
+    ours = [
+        Summary(heading, _arena_text(key), _marked(key))
+        for key, heading in (("pex", "Pex"), ("overwritten", "input overwritten"), ("streamed", "input by rows"))
+    ]
+    bound = Summary("at least, input kept", lambda subject: shown(subject.lower_bound_bytes))
+    speed = [
+        Summary(f"instructions, {label}", _instructions(key, board))
+        for board in boards_of(subjects)[:1]
+        for key, label in (("stock", "stock TVM"), ("pex", "Pex"))
+    ]
+    told = [Summary("stock / Pex", _ratio), *arenas, *ours, bound, *speed, Summary("exact", _all_exact, _not_exact)]
+    return [column for column in told if any(column.text(subject) for subject in subjects)]
+
+
+def _marked(key: str) -> Callable[[Subject], str]:
+    return lambda subject: "bad" if key in subject.worse else "best"
+
+
+def _not_exact(subject: Subject) -> str:
+    return "bad" if _all_exact(subject) == "NO" else ""
+
+
+def markdown_summary(subjects: Sequence[Subject]) -> str:
+    """The table that has a row for each model."""
+    chosen = summary_columns(subjects)
+    lines = [f"| model | {' | '.join(column.heading for column in chosen)} |", f"|---|{'---:|' * len(chosen)}"]
+    lines += [f"| {s.model} | {' | '.join(column.text(s) for column in chosen)} |" for s in subjects]
+    return "\n".join(lines) + "\n"
 
 
 def terminal_table(subject: Subject) -> Table:
