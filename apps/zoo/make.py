@@ -32,6 +32,9 @@ NETWORKS = {
     "mobilenet_v1": Network("MobileNetV1, 1000 classes", 0.25, 128),
     "mobilenet_v2": Network("MobileNetV2, 1000 classes", 0.35, 144),
     "mcunet_like": Network("inverted residuals, kernels 3 to 7, expansions 3 to 6, PAD operators, 2 classes", 1.0, 80),
+    "efficientnet_like": Network("squeeze and excitation, swish and hard swish, 100 classes", 0.5, 96),
+    "ssd_like": Network("a detector: boxes and scores at three scales, two outputs", 1.0, 96),
+    "tc_resnet": Network("keyword spotting by convolutions along time"),
     "ds_cnn": Network("keyword spotting of MLPerf Tiny"),
     "resnet8": Network("image classification of MLPerf Tiny"),
     "unet_like": Network("segmentation: down and up again, concatenated with what came down", 1.0, 64),
@@ -107,7 +110,7 @@ def show_list(context: click.Context, _option: click.Parameter, value: bool) -> 
     if value:
         for name, own in NETWORKS.items():
             sizes = f" (--width {own.width:g} --resolution {own.resolution})" if own.width and own.resolution else ""
-            click.echo(f"{name:13} {own.summary}{sizes}")
+            click.echo(f"{name:18} {own.summary}{sizes}")
         context.exit()
 
 
