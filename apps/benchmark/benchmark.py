@@ -8,9 +8,7 @@ from pathlib import Path
 
 import click
 
-HERE = Path(__file__).parent
-ROOT = HERE.parents[1]
-sys.path.insert(0, str(HERE.parent / "zoo"))
+sys.path.insert(0, str(Path(__file__).parents[1] / "zoo"))
 
 import headline
 import make
@@ -23,6 +21,8 @@ from tvm_pex.files import write_whole
 from tvm_pex.microtvm.boards import BOARDS
 from tvm_pex.microtvm.tools import MissingTools, check_tools
 
+HERE = Path(__file__).parent
+ROOT = HERE.parents[1]
 TITLE = "Benchmark"
 OWN = ROOT / "apps" / "fashion_mnist" / "fashion_mnist.tflite"
 # (network, width, resolution)
@@ -57,8 +57,8 @@ def introduction(files: Sequence[Path], quantized: Sequence[Path]) -> str:
     options = " ".join(f"--quantized-io {path.name}" for path in quantized)
     command = " ".join(["apps/benchmark/benchmark.py", *(["MODELS"] if files else []), options]).strip()
     return (
-        f"Made by `{command}`; [README.md](README.md) says what that does. Networks with sizes in their names, and those "
-        "of the same kind without, are made by [apps/zoo](../zoo): random weights, nothing about accuracy."
+        f"Made by `{command}`; [README.md](README.md) says what that does. The networks of [apps/zoo](../zoo) have random "
+        "weights: they say nothing about accuracy."
     )
 
 

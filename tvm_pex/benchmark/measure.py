@@ -41,12 +41,7 @@ WAYS = {
     "ram_quarter": "Pex, --ram, a quarter up",
     "ram_half": "Pex, --ram, half-way up",
 }
-ON_ALL_BOARDS = (
-    "layers",
-    "stock",
-    "pex",
-    "overwritten",
-)  # the others run on the first: a plan for each core takes time
+ON_ALL_BOARDS = ("stock", "pex")  # the others run on the first: a plan for each core takes time
 _PLANS = {
     "layers": PlanOptions(axes=()),
     "channels": PlanOptions(axes=("channels",)),
