@@ -138,7 +138,7 @@ def dense() -> bytes:
     """int8: two dense layers, the smallest file that has what the others have."""
     tensors = [
         _int8("x", 1, 4),
-        TensorSpec("w0", (3, 4), "int8", _numbers(3, 4), (0.02,), (0,)),
+        _weights("w0", 3, 4),
         _bias("b0", 3),
         _int8("hidden", 1, 3),
         TensorSpec("w1", (2, 3), "int8", _numbers(2, 3), (0.02,), (0,)),

@@ -1,4 +1,4 @@
-"""The command ``tvm-pex``: one module for each of plan, compile, verify and run.
+"""The command ``tvm-pex``: one module for each of plan, compile, verify, run and bench.
 
 Exit status: 0 done; 1 ``verify`` or ``run`` found a difference; 2 bad input or a missing tool; 3 nothing fits
 ``--ram``, ``--pool`` or the device; 4 the firmware did not end; 130 broken off. For 2 and more one line says what is
@@ -11,6 +11,7 @@ from __future__ import annotations
 import click
 
 from tvm_pex import __version__
+from tvm_pex.cli.bench import bench
 from tvm_pex.cli.compile import compile_
 from tvm_pex.cli.endings import Commands
 from tvm_pex.cli.plan import plan
@@ -24,5 +25,5 @@ def main() -> None:
     """Run neural networks slice by slice, in a fraction of the memory, with the same bits."""
 
 
-for command in (plan, compile_, verify, run):
+for command in (plan, compile_, verify, run, bench):
     main.add_command(command)

@@ -14,6 +14,7 @@ from typing import Any
 import tflite
 
 from tvm_pex._tvm import relay, tvm
+from tvm_pex.frontend.importer import Importer
 from tvm_pex.frontend.layer_by_layer import layer_by_layer_bytes
 from tvm_pex.frontend.tflite_checks import Malformed, check_model, tensor_name
 
@@ -115,8 +116,8 @@ def _quantisation(tensor: Any) -> tuple[float, int] | None:
     return (float(scales[0]), int(zeros[0])) if len(scales) == 1 and parameters.ZeroPointLength() == 1 else None
 
 
-class _NamingConverter(relay.frontend.tflite.OperatorConverter):  # type: ignore[misc]
-    """TVM's own, which leaves in ``at`` the operator where it failed."""
+class _NamingImporter(Importer):
+    """Leaves in ``at`` the operator where it failed."""
 
     convert_map: dict[str, Callable[[Any], Any]]
 
@@ -143,7 +144,7 @@ def _import(path: Path, flat: Any) -> Any:
     at: list[str] = []
     try:
         with _collected_diagnostics() as diagnostics:
-            converter = functools.partial(_NamingConverter, at)
+            converter = functools.partial(_NamingImporter, at)
             mod, parameters = relay.frontend.from_tflite(flat, op_converter=converter)
             mod["main"] = relay.build_module.bind_params_by_name(mod["main"], parameters)
             return relay.transform.InferType()(mod)
