@@ -113,7 +113,7 @@ def memory_front(model: Model, options: PlanOptions, progress: Progress | None =
     """
     if options.quantized_io:
         model = leave_quantisation(model)
-    _, reading, kept = read_module(model.mod, options.overwrite_input, options.stream_input)
+    _, reading, kept = read_module(model.mod, options.overwrite_input, options.stream_input, options.rounding)
     regions = split_regions(reading, options.core)
     find = functools.partial(
         find_front, axes=options.axes, kept=kept, max_overhead=options.max_overhead, progress=progress

@@ -12,8 +12,17 @@ from collections.abc import Callable
 import numpy as np
 from tvm import relay
 
-from tvm_pex.frontend.claim import NAMELESS, Claim, Readers, pad_attributes, requantise_arguments, tensor_rescale
+from tvm_pex.frontend.claim import (
+    NAMELESS,
+    Claim,
+    Readers,
+    pad_attributes,
+    requantise_arguments,
+    tensor_rescale,
+    unsupported_scales,
+)
 from tvm_pex.frontend.convolution import SUMS, read_convolution, read_float_convolution
+from tvm_pex.frontend.fixed_point import tflite_sum
 from tvm_pex.frontend.moves import read_concat, read_copy, read_part, read_strided_slice, read_take
 from tvm_pex.frontend.pool import AVERAGES, read_average, read_float_average, read_max_pool
 from tvm_pex.frontend.values import (
@@ -54,7 +63,7 @@ def _read_requantise(call: relay.Call, readers: Readers) -> Claim:
         return read_convolution(call, readers)
     if op_name(source) in AVERAGES:
         return read_average(call, readers)
-    return _read_lone_requantise(call)
+    return _read_lone_requantise(call, readers)
 
 
 def _read_cast(call: relay.Call, readers: Readers) -> Claim:
@@ -62,22 +71,35 @@ def _read_cast(call: relay.Call, readers: Readers) -> Claim:
     return read_average(call, readers)
 
 
-def _read_lone_requantise(call: relay.Call) -> Claim:
+def _read_lone_requantise(call: relay.Call, readers: Readers) -> Claim:
     data = call.args[0]
     byte_dtype(data)
-    rescale, undefined = tensor_rescale(*call.args[1:])
+    rescale, undefined = tensor_rescale(*call.args[1:], readers.rounding)
     return _elementwise("add", call, (data,), (rescale,), undefined)
 
 
 def _read_add(call: relay.Call, readers: Readers) -> Claim:
-    del readers
     left, right, *parameters = call.args
     _require_alike(left, right)
+    if readers.rounding == "tflite":
+        return _read_tflite_add(call)
     out = parameters[4:6]
     of_left, undefined_left = tensor_rescale(*parameters[0:2], *out)
     of_right, undefined_right = tensor_rescale(*parameters[2:4], *out)
     undefined = undefined_left + undefined_right
     return _elementwise("add", call, (left, right), (of_left, of_right), undefined)
+
+
+def _read_tflite_add(call: relay.Call) -> Claim:
+    left, right, *parameters = call.args
+    encodings = [(scalar(s, "scale"), integer(z, "zero point")) for s, z in zip(parameters[::2], parameters[1::2])]
+    (scale_left, zero_left), (scale_right, zero_right), (scale_out, zero_out) = encodings
+    with unsupported_scales():
+        (of_left, of_right), of_sum = tflite_sum((scale_left, scale_right), scale_out)
+    rescales = Rescale(*of_left[:2], zero_left, zero_out), Rescale(*of_right[:2], zero_right, zero_out)
+    claim = _elementwise("add", call, (left, right), rescales, 0)
+    total = Rescale(*of_sum[:2], 0, zero_out)
+    return dataclasses.replace(claim, operator=dataclasses.replace(claim.operator, total=total))
 
 
 def _read_float_add(call: relay.Call, readers: Readers) -> Claim:
@@ -147,7 +169,7 @@ def _read_quantize(call: relay.Call, readers: Readers) -> Claim:
     low, high = dtype_range(byte_dtype(call))
     inverse = float(np.float32(1) / np.float32(scale))
     require(math.isfinite(inverse), f"its scale is {scale}")
-    operator = Quantize(NAMELESS, (), (graph_shape(data),), NAMELESS, inverse, zero, low, high)
+    operator = Quantize(NAMELESS, (), (graph_shape(data),), NAMELESS, inverse, scale, zero, low, high)
     return Claim("quantize", operator, (data,), graph_shape(call), byte_dtype(call))
 
 

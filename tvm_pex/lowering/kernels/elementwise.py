@@ -2,21 +2,41 @@
 
 from __future__ import annotations
 
+import functools
+import operator
+from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 from tvm import tir
 
-from tvm_pex.graph import Add, Dequantize, Quantize
-from tvm_pex.lowering.kernels.place import Expr, Moment, Place, clipped, loop_name, rescaled_by
+from tvm_pex.graph import Add, Dequantize, Quantize, Rescale
+from tvm_pex.lowering.kernels.place import Expr, Moment, Place, clipped, loop_name, rescaled, rescaled_by
+from tvm_pex.rounding import SUM_BITS
 
 
 def add(ib: Any, op: Add, place: Place, moment: Moment) -> None:
     output = place.output.at(moment.row, moment.column)
     with ib.for_range(0, place.slice_out or place.shape_out[2], loop_name(op.name, "c")) as c:
-        total: Expr = op.rescales[0].zero_out
-        for store, rescale in zip(place.inputs, op.rescales, strict=True):
-            total = total + rescaled_by(rescale, place.wide(store.pointer[store.at(moment.row, moment.column) + c]))
+        values = [place.wide(store.pointer[store.at(moment.row, moment.column) + c]) for store in place.inputs]
+        total = _twice_rescaled(op, op.total, values, place) if op.total else _rescaled_sum(op, values, place)
         place.output.pointer[output + c] = clipped(op, place, total)
+
+
+def _rescaled_sum(op: Add, values: Sequence[Expr], place: Place) -> Expr:
+    total: Expr = op.rescales[0].zero_out
+    for value, rescale in zip(values, op.rescales, strict=True):
+        total = total + rescaled_by(rescale, value, place.rounding)
+    return total
+
+
+def _twice_rescaled(op: Add, total: Rescale, values: Sequence[Expr], place: Place) -> Expr:
+    """Differences are taken with more bits, so that their sum may be rescaled, too."""
+    parts = [
+        rescaled((value - r.zero_in) * (1 << SUM_BITS), r.multiplier, r.shift, place.rounding)
+        for value, r in zip(values, op.rescales, strict=True)
+    ]
+    return rescaled_by(total, functools.reduce(operator.add, parts), place.rounding) + total.zero_out
 
 
 def quantize(ib: Any, op: Quantize, place: Place, moment: Moment) -> None:
@@ -24,10 +44,17 @@ def quantize(ib: Any, op: Quantize, place: Place, moment: Moment) -> None:
     store, output = place.inputs[0], place.output.at(moment.row, moment.column)
     pixel = store.at(moment.row, moment.column)
     with ib.for_range(0, place.slice_out or place.shape_out[2], loop_name(op.name, "c")) as c:
-        value = tir.round(store.pointer[pixel + c] * tir.const(op.inverse, "float32"))
-        value = value + tir.const(op.zero_out, "float32")
+        value = tir.round(_in_steps(op, store.pointer[pixel + c], place)) + tir.const(op.zero_out, "float32")
         value = tir.max(tir.min(value, tir.const(op.high, "float32")), tir.const(op.low, "float32"))
         place.output.pointer[output + c] = tir.Cast(place.dtype_out, value)
+
+
+def _in_steps(op: Quantize, value: Expr, place: Place) -> Expr:
+    """The quotient by the scale: in TFLite it is one, and hidden from TVM, which multiplies where it sees a constant."""
+    if place.rounding == "tvm":
+        return value * tir.const(op.inverse, "float32")
+    bits = int(np.float32(op.scale).view(np.int32))
+    return value / tir.reinterpret("float32", tir.const(bits, "int32"))
 
 
 def dequantize(ib: Any, op: Dequantize, place: Place, moment: Moment) -> None:
