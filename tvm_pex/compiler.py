@@ -164,7 +164,8 @@ def build_partition(cut: Partition, watcher: ModelMemory, module: str) -> CBuild
     )
     kernels = {kernel for graph, schedule in cut.regions for kernel in kernels_in(graph, schedule)}
     sources = {
-        f"{HEADERS if name.endswith('.h') else SOURCES}/{name}": text for name, text in source_files(kernels).items()
+        f"{HEADERS if name.endswith('.h') else SOURCES}/{name}": text
+        for name, text in source_files(kernels, cut.reading.graph.rounding).items()
     }
     return replace(build, files={**build.files, **sources})
 
