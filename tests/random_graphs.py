@@ -143,7 +143,7 @@ class GraphMaker:
 
     def quantize(self, source: str) -> str:
         name, shape = f"quantize{len(self.operators)}", self.shape(source)
-        return self.append(Quantize(name, (source,), (shape,), name, 8.0, 0.125, 0, -128, 127), shape)
+        return self.append(Quantize(name, (source,), (shape,), name, 8.0, 0, -128, 127), shape)
 
     def dequantize(self, source: str) -> str:
         name, shape = f"dequantize{len(self.operators)}", self.shape(source)

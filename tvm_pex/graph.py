@@ -237,7 +237,8 @@ class Gather:
 class Quantize:
     """``clip(round(x * inverse) + zero_out, low, high)`` in float32, halves rounded away from zero.
 
-    ``inverse`` is 1 / scale in float32: stock TVM multiplies by it. TFLite divides by ``scale``. Infinite values saturate.
+    ``inverse`` is 1 / scale in float32: stock TVM multiplies by it. TFLite divides by the scale, which a constant of that
+    name holds then: numbers in TVM's C have seven digits. Infinite values saturate.
     """
 
     name: str
@@ -245,10 +246,14 @@ class Quantize:
     views: tuple[Shape, ...]
     output: str
     inverse: float
-    scale: float
     zero_out: int
     low: float
     high: float
+    scale: str | None = None
+
+    @property
+    def constants(self) -> tuple[str, ...]:
+        return (self.scale,) if self.scale else ()
 
     @property
     def window(self) -> Window:
@@ -257,7 +262,10 @@ class Quantize:
 
 @dataclass(frozen=True)
 class Dequantize:
-    """``(x - zero_in) * scale`` in float32; the difference is exact."""
+    """``(x - zero_in) * scale`` in float32; the difference is exact.
+
+    In stock TVM's C the scale has seven digits. TFLite's has all: then a constant named ``exact`` holds it.
+    """
 
     name: str
     inputs: tuple[str, ...]
@@ -265,6 +273,11 @@ class Dequantize:
     output: str
     scale: float
     zero_in: int
+    exact: str | None = None
+
+    @property
+    def constants(self) -> tuple[str, ...]:
+        return (self.exact,) if self.exact else ()
 
     @property
     def window(self) -> Window:
@@ -277,7 +290,7 @@ _KINDS: dict[str, type[Operator]] = {kind.__name__: kind for kind in get_args(Op
 
 def constants_of(op: Operator) -> tuple[str, ...]:
     """Names of the constants that ``op`` reads."""
-    return op.constants if isinstance(op, Convolution | Gather) else ()
+    return op.constants if isinstance(op, Convolution | Gather | Quantize | Dequantize) else ()
 
 
 @dataclass(frozen=True)

@@ -169,16 +169,17 @@ def _read_quantize(call: relay.Call, readers: Readers) -> Claim:
     low, high = dtype_range(byte_dtype(call))
     inverse = float(np.float32(1) / np.float32(scale))
     require(math.isfinite(inverse), f"its scale is {scale}")
-    operator = Quantize(NAMELESS, (), (graph_shape(data),), NAMELESS, inverse, scale, zero, low, high)
-    return Claim("quantize", operator, (data,), graph_shape(call), byte_dtype(call))
+    operator = Quantize(NAMELESS, (), (graph_shape(data),), NAMELESS, inverse, zero, low, high)
+    constants = {} if readers.rounding == "tvm" else {"scale": np.array([scale], np.float32)}
+    return Claim("quantize", operator, (data,), graph_shape(call), byte_dtype(call), constants)
 
 
 def _read_dequantize(call: relay.Call, readers: Readers) -> Claim:
-    del readers
     data, scale, zero = call.args[0], _scale(call), integer(call.args[2], "zero point")
     byte_dtype(data)
     operator = Dequantize(NAMELESS, (), (graph_shape(data),), NAMELESS, scale, zero)
-    return Claim("dequantize", operator, (data,), graph_shape(call), element_dtype(call))
+    constants = {} if readers.rounding == "tvm" else {"exact": np.array([scale], np.float32)}
+    return Claim("dequantize", operator, (data,), graph_shape(call), element_dtype(call), constants)
 
 
 def _scale(call: relay.Call) -> float:

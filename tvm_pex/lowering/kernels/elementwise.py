@@ -7,7 +7,6 @@ import operator
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
 from tvm import tir
 
 from tvm_pex.graph import Add, Dequantize, Quantize, Rescale
@@ -50,11 +49,7 @@ def quantize(ib: Any, op: Quantize, place: Place, moment: Moment) -> None:
 
 
 def _in_steps(op: Quantize, value: Expr, place: Place) -> Expr:
-    """The quotient by the scale: in TFLite it is one, and hidden from TVM, which multiplies where it sees a constant."""
-    if place.rounding == "tvm":
-        return value * tir.const(op.inverse, "float32")
-    bits = int(np.float32(op.scale).view(np.int32))
-    return value / tir.reinterpret("float32", tir.const(bits, "int32"))
+    return value / place.constants[op.scale][0] if op.scale else value * tir.const(op.inverse, "float32")
 
 
 def dequantize(ib: Any, op: Dequantize, place: Place, moment: Moment) -> None:
@@ -62,4 +57,5 @@ def dequantize(ib: Any, op: Dequantize, place: Place, moment: Moment) -> None:
     pixel = store.at(moment.row, moment.column)
     with ib.for_range(0, place.slice_out or place.shape_out[2], loop_name(op.name, "c")) as c:
         difference = tir.Cast("int32", store.pointer[pixel + c]) - op.zero_in
-        place.output.pointer[output + c] = tir.Cast("float32", difference) * tir.const(op.scale, "float32")
+        scale = place.constants[op.exact][0] if op.exact else tir.const(op.scale, "float32")
+        place.output.pointer[output + c] = tir.Cast("float32", difference) * scale
