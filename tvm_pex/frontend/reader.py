@@ -210,9 +210,7 @@ def _source_name(expr: relay.Expr, stock: dict[relay.Expr, str]) -> str:
     return str(expr.name_hint) if isinstance(expr, relay.Var) else stock.get(expr, "tuple")
 
 
-def _graph(
-    claims: dict[relay.Expr, Claim], names: dict[relay.Expr, str], read: set[str], rounding: Rounding
-) -> Graph:
+def _graph(claims: dict[relay.Expr, Claim], names: dict[relay.Expr, str], read: set[str], rounding: Rounding) -> Graph:
     sources = [expr for expr in names if expr not in claims]
     tensors = [Tensor(names[e], _source_shape(e), str(e.checked_type.dtype)) for e in sources]
     tensors += [Tensor(names[expr], claim.shape, claim.dtype) for expr, claim in claims.items()]

@@ -1,4 +1,4 @@
-"""What TFLite's reference kernels make of a file, or of its beginning.
+"""What TFLite's reference kernels make of a file.
 
 They come in two runtimes. TFLite Micro's round twice, as gemmlowp defined it, and so do TensorFlow's, but for dense layers
 of int8: these TensorFlow 2.21 rounds once, as stock TVM does. So TFLite Micro is asked first, and TensorFlow where that
@@ -7,7 +7,6 @@ has no kernel, as for uint8.
 
 from __future__ import annotations
 
-import struct
 import subprocess
 import sys
 import tempfile
@@ -57,20 +56,9 @@ def run_reference(
     raise NoReference("; ".join(reasons))
 
 
-def ending_before(data: bytes, outputs: Mapping[int, Sequence[int]]) -> bytes:
-    """The file whose outputs are, in place of each output tensor named, the tensors given for it."""
-    graph = tflite.Model.GetRootAsModel(data, 0).Subgraphs(0)
-    kept = [tensor for output in graph.OutputsAsNumpy().tolist() for tensor in outputs.get(output, (output,))]
-    field = graph._tab.Pos + graph._tab.Offset(_OUTPUTS)
-    padded = data + bytes(-len(data) % 4)
-    changed = bytearray(padded + struct.pack(f"<{1 + len(kept)}i", len(kept), *dict.fromkeys(kept)))
-    struct.pack_into("<I", changed, field, len(padded) - field)  # a vector lies behind what refers to it
-    return bytes(changed)
-
-
 _PROCESS = Path(__file__).with_name("tflite_process.py")
 _NOT_INSTALLED = 2  # its exit status
-_OUTPUTS = 8  # of a SubGraph's table, where the vector of its outputs is
+_EXTRAS = {"tflite-micro": "rivals", "tensorflow": "train"}
 
 
 def _as_file(values: Array, port: Port, tensor: Any) -> Array:
@@ -97,6 +85,3 @@ def _run(runtime: str, data: bytes, inputs: Sequence[Array]) -> tuple[Array, ...
             raise NoReference(f"{runtime} does not run it: {last.strip()[:200]}")
         with np.load(taken) as outputs:
             return tuple(outputs[name] for name in outputs.files)
-
-
-_EXTRAS = {"tflite-micro": "rivals", "tensorflow": "train"}

@@ -83,9 +83,7 @@ def verify(
     reference, undefined = reference_build(model)
     samples = sample_inputs(model, inputs, seed)
     expected = _run(reference, samples, {POOL: reference.workspace_bytes}, {}, {}, sanitize=False)
-    pools = {pool.name: pool.peak_bytes for pool in compiled.pools}
-    places = compiled.input_places, compiled.output_places
-    actual = _run(compiled.build, samples, pools, *places, sanitize=sanitize)
+    actual = run_on_host(compiled, samples, sanitize=sanitize)
     pairs = [
         (expected.outputs[one.name], actual.outputs[other.name])
         for one, other in zip(reference.outputs, compiled.build.outputs, strict=True)
@@ -96,12 +94,19 @@ def verify(
         arena_bytes=compiled.arena_bytes,
         pools=compiled.pools,
         guard_intact=actual.guard_intact,
-        max_abs_diff=max(_largest_difference(one, other) for one, other in pairs),
+        max_abs_diff=max(largest_difference(one, other) for one, other in pairs),
         undefined_shift_channels=undefined,
         guard_faults=actual.guard_faults,
         tolerance=TOLERANCE if any(differs_as_float(one, other) for one, other in pairs) else None,
         pushes=actual.pushes,
     )
+
+
+def run_on_host(compiled: Compiled, samples: Mapping[str, Array], *, sanitize: bool = False) -> HostRun:
+    """What was compiled, in pools of exactly the planned size. Raises HostError."""
+    pools = {pool.name: pool.peak_bytes for pool in compiled.pools}
+    places = compiled.input_places, compiled.output_places
+    return _run(compiled.build, samples, pools, *places, sanitize=sanitize)
 
 
 def reference_build(model: Model) -> tuple[CBuild, int]:
@@ -192,10 +197,10 @@ def same(expected: Array, actual: Array) -> bool:
         return expected.tobytes() == actual.tobytes()
     finite = expected[np.isfinite(expected)].astype(np.float64)
     span = float(np.ptp(finite)) if finite.size else 0.0
-    return _largest_difference(expected, actual) <= TOLERANCE * span
+    return largest_difference(expected, actual) <= TOLERANCE * span
 
 
-def _largest_difference(one: Array, other: Array) -> float:
+def largest_difference(one: Array, other: Array) -> float:
     """0 exactly where the bytes are equal or the numbers compare equal; infinite against a NaN."""
     if one.dtype.kind == "f":
         difference = np.abs(one.astype(np.float64) - other.astype(np.float64))
