@@ -143,12 +143,10 @@ def _random_add(rng: np.random.Generator, rounding: Rounding) -> Call:
 
 def _random_addition(rng: np.random.Generator, count: int, rounding: Rounding) -> Add:
     """TFLite gives the operand of the larger scale a half."""
-    shifts = [
-        int(s) for s in (rng.integers(29, 36, 2) if rounding == "tvm" else (31, rng.choice([31, 32, 34, 40, 62])))
-    ]
     multipliers = [int(m) for m in rng.integers(1 << 30, 1 << 31, 3)]
+    shifts = [int(s) for s in rng.integers(29, 36, 2)]
     if rounding == "tflite":
-        multipliers[0], shifts = 1 << 30, [shifts[0], shifts[1]]
+        multipliers[0], shifts = 1 << 30, [31, int(rng.choice([31, 32, 34, 40, 62]))]
     rescales = tuple(Rescale(m, s, int(rng.integers(-128, 128)), -3) for m, s in zip(multipliers, shifts))
     total = Rescale(multipliers[2], int(rng.integers(45, 54)), 0, -3) if rounding == "tflite" else None
     if rng.random() < 0.5:

@@ -22,7 +22,7 @@ def tflite(value: int, multiplier: int, shift: int) -> int:
 
 
 def _doubled_high(a: int, b: int) -> int:
-    """Of the quotient by 2**31, its part before the point is taken, after half of the divisor was added away from zero."""
+    """Half of the divisor is added away from zero, then the quotient by 2**31 is truncated."""
     assert -(1 << 31) <= a < 1 << 31
     product = a * b
     nudge = 1 << 30 if product >= 0 else 1 - (1 << 30)

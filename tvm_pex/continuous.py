@@ -61,7 +61,8 @@ class ContinuousModel:
 def compile_continuous(model: Model, hop: int, options: PlanOptions = PlanOptions()) -> ContinuousModel:
     """The model run on a window that begins ``hop`` rows after the one before. Deterministic.
 
-    Of ``options`` count ``core`` and ``rounding`` alone. Raises NothingMovesOn, and Unschedulable where rows cannot be handed out.
+    Of ``options`` count ``core`` and ``rounding`` alone. Raises NothingMovesOn, and Unschedulable where rows cannot be
+    handed out.
     """
     split = split_windows(model, hop, options.rounding)
     plain = PlanOptions(core=options.core, rounding=options.rounding)

@@ -237,8 +237,8 @@ class Gather:
 class Quantize:
     """``clip(round(x * inverse) + zero_out, low, high)`` in float32, halves rounded away from zero.
 
-    ``inverse`` is 1 / scale in float32: stock TVM multiplies by it. TFLite divides by the scale, which a constant of that
-    name holds then: numbers in TVM's C have seven digits. Infinite values saturate.
+    ``inverse`` is 1 / scale in float32: stock TVM multiplies by it. TFLite divides by the scale, which a constant named
+    ``scale`` holds then: numbers in TVM's C have seven digits. Infinite values saturate.
     """
 
     name: str

@@ -71,8 +71,8 @@ def run(
 
     The outputs are compared with stock TVM's program on this machine; float outputs are the same within 1e-5 of their
     range. With --rounding tflite they are compared with those of the same C on this machine, which verify compares with
-    TFLite's. RAM and flash are those of the linked file, stack is what was in use, instructions are what was executed, not
-    cycles: the same numbers on any machine.
+    TFLite's. RAM and flash are those of the linked file, stack is what was in use, instructions are what was executed,
+    not cycles: the same numbers on any machine.
 
     With --per-operator an instruction counts for the operator to which the compiler's debug information assigns it, and
     what is called there for the operator that calls it. Beside it stand the instructions that the plan predicts, the

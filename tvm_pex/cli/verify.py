@@ -36,10 +36,10 @@ def verify(request: Request, inputs: int, seed: int, sanitize: bool) -> None:
     on their order; the report says so where it mattered. With --stream-input the input is handed in by rows, in random
     pushes, among runs broken off and calls that must be refused; and once as a whole.
 
-    With --rounding tflite the outputs are compared with those of TFLite's reference kernels, up to the last operator that
-    is ours: for that the network is compiled once more without what TVM computes behind it, as a softmax. The report has
-    the share of equal elements, there and of the network's outputs, with this rounding and with TVM's. It needs TFLite
-    Micro, or TensorFlow where that has no kernels.
+    With --rounding tflite the outputs are compared with those of TFLite's reference kernels, up to the last operator
+    that is ours: for that the network is compiled once more without what TVM computes behind it, as a softmax. The
+    report has the share of equal elements, there and of the network's outputs, with this rounding and with TVM's. It
+    needs TFLite Micro, or TensorFlow where that has no kernels.
 
     \b
     Examples:

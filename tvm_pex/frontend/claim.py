@@ -87,7 +87,12 @@ def strip_pads(data: relay.Expr, legal: Callable[[float], bool]) -> tuple[relay.
 
 
 def tensor_rescale(
-    scale_in: relay.Expr, zero_in: relay.Expr, scale_out: relay.Expr, zero_out: relay.Expr, rounding: Rounding = "tvm"
+    scale_in: relay.Expr,
+    zero_in: relay.Expr,
+    scale_out: relay.Expr,
+    zero_out: relay.Expr,
+    *,
+    rounding: Rounding = "tvm",
 ) -> tuple[Rescale, int]:
     """One scale for a whole tensor, and 1 if stock TVM leaves its shift undefined."""
     scales = scalar(scale_in, "input scale"), scalar(scale_out, "output scale")

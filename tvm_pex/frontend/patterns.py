@@ -74,7 +74,7 @@ def _read_cast(call: relay.Call, readers: Readers) -> Claim:
 def _read_lone_requantise(call: relay.Call, readers: Readers) -> Claim:
     data = call.args[0]
     byte_dtype(data)
-    rescale, undefined = tensor_rescale(*call.args[1:], readers.rounding)
+    rescale, undefined = tensor_rescale(*call.args[1:], rounding=readers.rounding)
     return _elementwise("add", call, (data,), (rescale,), undefined)
 
 
@@ -97,9 +97,7 @@ def _read_tflite_add(call: relay.Call) -> Claim:
     with unsupported_scales():
         (of_left, of_right), of_sum = tflite_sum((scale_left, scale_right), scale_out)
     rescales = Rescale(*of_left[:2], zero_left, zero_out), Rescale(*of_right[:2], zero_right, zero_out)
-    claim = _elementwise("add", call, (left, right), rescales, 0)
-    total = Rescale(*of_sum[:2], 0, zero_out)
-    return dataclasses.replace(claim, operator=dataclasses.replace(claim.operator, total=total))
+    return _elementwise("add", call, (left, right), rescales, 0, Rescale(*of_sum[:2], 0, zero_out))
 
 
 def _read_float_add(call: relay.Call, readers: Readers) -> Claim:
@@ -152,11 +150,16 @@ def _clipped(operator: _Limited, low: float, high: float) -> _Limited:
 
 
 def _elementwise(
-    kind: str, call: relay.Call, inputs: tuple[relay.Expr, ...], rescales: tuple[Rescale, ...], undefined: int
+    kind: str,
+    call: relay.Call,
+    inputs: tuple[relay.Expr, ...],
+    rescales: tuple[Rescale, ...],
+    undefined: int,
+    total: Rescale | None = None,
 ) -> Claim:
     views = tuple(graph_shape(data) for data in inputs)
     dtype = element_dtype(call)
-    operator = Add(NAMELESS, (), views, NAMELESS, rescales, *dtype_range(dtype))
+    operator = Add(NAMELESS, (), views, NAMELESS, rescales, *dtype_range(dtype), total)
     return Claim(kind, operator, inputs, graph_shape(call), dtype, undefined_shifts=undefined)
 
 

@@ -76,9 +76,11 @@ def show_verification(name: str, result: Verification, agreements: Agreements | 
         ("arena, bytes", f"{result.arena_bytes:,}"),
         ("guard bytes intact", "yes" if result.guard_intact else "NO"),
         ("largest difference", f"{result.max_abs_diff:g}"),
-        ("channels whose shift C leaves undefined in stock TVM", f"{result.undefined_shift_channels:,}"),
     ):
         table.add_row(label, value)
+    if not agreements:
+        undefined = f"{result.undefined_shift_channels:,}"
+        table.add_row("channels whose shift C leaves undefined in stock TVM", undefined)
     if result.pushes:
         counts = result.pushes
         told = f"{counts.pushes:,}; {counts.restarts:,} restarts, {counts.refused:,} calls refused as they must be"

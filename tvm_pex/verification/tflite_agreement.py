@@ -1,4 +1,4 @@
-"""Does a network give the bytes of TFLite's reference kernels, up to the last operator that Pex owns? And without asking?
+"""Does a network give the bytes of TFLite's reference kernels, up to the last operator that Pex owns?
 
 Behind that operator lies what TVM computes in its own way, mostly a softmax. So the file is cut there, compiled and run
 like any other; besides, the outputs of the whole network are compared.
@@ -125,8 +125,7 @@ def verify_tflite(
         tolerance=TOLERANCE if any(differs_as_float(one, other) for one, other in pairs) else None,
         pushes=of_whole.run.pushes,
     )
-    both = {"tvm": stock, "tflite": of_whole}, {"tvm": stock_owned, "tflite": of_owned}
-    return result, _agreements(owned, *both)
+    return result, _agreements(owned, {"tvm": stock, "tflite": of_whole}, {"tvm": stock_owned, "tflite": of_owned})
 
 
 def _unsliced(options: PlanOptions) -> PlanOptions:

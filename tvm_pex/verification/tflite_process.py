@@ -1,8 +1,8 @@
 """Runs a .tflite file by TFLite's reference kernels: a process of its own, for TensorFlow and TVM bring an LLVM each.
 
-``python tflite_process.py RUNTIME MODEL.tflite INPUTS.npz OUTPUTS.npz``. The files hold arrays of shape (runs, ...), one
-for each input or output in the model's order, named by numbers. RUNTIME is ``tflite-micro`` or ``tensorflow``. Exit
-status 2: it is not installed.
+``python tflite_process.py RUNTIME MODEL.tflite INPUTS.npz OUTPUTS.npz``. The files hold arrays of shape (runs, ...),
+one for each input or output in the model's order. RUNTIME is ``tflite-micro`` or ``tensorflow``. Exit status 2: it is
+not installed.
 """
 
 from __future__ import annotations
@@ -66,7 +66,7 @@ def main() -> int:
     with np.load(given) as ports:
         arrays = [ports[name] for name in ports.files]
     runs = [run([array[number] for array in arrays]) for number in range(len(arrays[0]))]
-    np.savez(taken, **{str(index): np.stack(values) for index, values in enumerate(zip(*runs, strict=True))})
+    np.savez(taken, *(np.stack(values) for values in zip(*runs, strict=True)))
     return 0
 
 

@@ -1,8 +1,8 @@
 """What TFLite's reference kernels make of a file.
 
-They come in two runtimes. TFLite Micro's round twice, as gemmlowp defined it, and so do TensorFlow's, but for dense layers
-of int8: these TensorFlow 2.21 rounds once, as stock TVM does. So TFLite Micro is asked first, and TensorFlow where that
-has no kernel, as for uint8.
+They come in two runtimes. TFLite Micro's round twice, as gemmlowp defined it, and so do TensorFlow's, but for dense
+layers of int8: these TensorFlow 2.21 rounds once, as stock TVM does. So TFLite Micro is asked first, and TensorFlow
+where that has no kernel, as for uint8.
 """
 
 from __future__ import annotations
@@ -74,7 +74,7 @@ def _run(runtime: str, data: bytes, inputs: Sequence[Array]) -> tuple[Array, ...
     with tempfile.TemporaryDirectory(prefix="tvm_pex_") as name:
         model, given, taken = (Path(name) / file for file in ("model.tflite", "inputs.npz", "outputs.npz"))
         model.write_bytes(data)
-        np.savez(given, **{str(index): values for index, values in enumerate(inputs)})
+        np.savez(given, *inputs)
         command = [sys.executable, str(_PROCESS), runtime, str(model), str(given), str(taken)]
         done = subprocess.run(command, check=False, stdin=subprocess.DEVNULL, capture_output=True, text=True)
         if done.returncode == _NOT_INSTALLED:
