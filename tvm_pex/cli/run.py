@@ -149,7 +149,7 @@ def _measured(
 
 def _task(model: Model, compiled: CompiledModel, choices: _Choices, step: Step) -> Task:
     from tvm_pex.verification.firmware import Task
-    from tvm_pex.verification.verify import reference_outputs, run_on_host, sample_inputs
+    from tvm_pex.verification.verify import reference_outputs, run_compiled, sample_inputs
 
     ports = model.inputs
     inputs = read_inputs(choices.input, ports) if choices.input else sample_inputs(model, 1, choices.seed)
@@ -160,7 +160,7 @@ def _task(model: Model, compiled: CompiledModel, choices: _Choices, step: Step) 
         choices.board,
         choices.device,
         inputs,
-        reference_outputs(model, inputs) if stock else run_on_host(compiled, inputs).outputs,
+        reference_outputs(model, inputs) if stock else run_compiled(compiled, inputs).outputs,
         choices.optimize,
         choices.timeout,
         names if choices.per_operator else None,

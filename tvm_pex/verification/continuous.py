@@ -15,7 +15,7 @@ from tvm_pex.lowering.aot import HEADERS, RUNTIME_HEADERS, SOURCES
 from tvm_pex.options import PlanOptions
 from tvm_pex.port_files import Array, read_runs
 from tvm_pex.verification.host_run.run import FLAGS, SANITIZE, HostError
-from tvm_pex.verification.verify import reference_outputs, run_on_host, same
+from tvm_pex.verification.verify import reference_outputs, run_compiled, same
 
 _PROGRAM = Path(__file__).parent / "host_run" / "continuous.c"
 
@@ -51,7 +51,7 @@ def verify_continuous(
         expected = reference_outputs(split.model, samples)
     else:
         alone = compile_model(split.model, PlanOptions(core=options.core, rounding=options.rounding))
-        expected = dict(run_on_host(alone, samples).outputs)
+        expected = dict(run_compiled(alone, samples).outputs)
     exact = all(
         same(one, other[: len(windows)]) for one, other in zip(expected.values(), results.values(), strict=True)
     )

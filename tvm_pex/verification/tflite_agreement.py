@@ -27,7 +27,7 @@ from tvm_pex.verification.verify import (
     Verification,
     differs_as_float,
     largest_difference,
-    run_on_host,
+    run_compiled,
     same,
     sample_inputs,
 )
@@ -158,7 +158,7 @@ def _compared(
     compiled = compiled or compile_model(part, options)
     samples = sample_inputs(compiled.model, inputs, seed)
     reference = run_reference(part.data, compiled.model.inputs, samples)
-    return _Comparison(reference, run_on_host(compiled, samples, sanitize=sanitize))
+    return _Comparison(reference, run_compiled(compiled, samples, sanitize=sanitize))
 
 
 def _whole(model: Model, options: PlanOptions) -> Model:

@@ -83,7 +83,7 @@ def verify(
     reference, undefined = reference_build(model)
     samples = sample_inputs(model, inputs, seed)
     expected = _run(reference, samples, {POOL: reference.workspace_bytes}, {}, {}, sanitize=False)
-    actual = run_on_host(compiled, samples, sanitize=sanitize)
+    actual = run_compiled(compiled, samples, sanitize=sanitize)
     pairs = [
         (expected.outputs[one.name], actual.outputs[other.name])
         for one, other in zip(reference.outputs, compiled.build.outputs, strict=True)
@@ -102,13 +102,6 @@ def verify(
     )
 
 
-def run_on_host(compiled: Compiled, samples: Mapping[str, Array], *, sanitize: bool = False) -> HostRun:
-    """What was compiled, in pools of exactly the planned size. Raises HostError."""
-    pools = {pool.name: pool.peak_bytes for pool in compiled.pools}
-    places = compiled.input_places, compiled.output_places
-    return _run(compiled.build, samples, pools, *places, sanitize=sanitize)
-
-
 def reference_build(model: Model) -> tuple[CBuild, int]:
     """The model as stock TVM builds it, and the number of channels that had to be given a defined shift."""
     main, undefined = define_shifts(model.mod["main"])
@@ -119,6 +112,13 @@ def reference_outputs(model: Model, inputs: Mapping[str, Array]) -> dict[str, Ar
     """What stock TVM's program answers on the host. Raises HostError."""
     build, _ = reference_build(model)
     return dict(_run(build, inputs, {POOL: build.workspace_bytes}, {}, {}, sanitize=False).outputs)
+
+
+def run_compiled(compiled: Compiled, inputs: Mapping[str, Array], *, sanitize: bool = False) -> HostRun:
+    """The program on the host, its pools between guard bytes. Raises HostError."""
+    pools = {pool.name: pool.peak_bytes for pool in compiled.pools}
+    places = compiled.input_places, compiled.output_places
+    return _run(compiled.build, inputs, pools, *places, sanitize=sanitize)
 
 
 def sample_inputs(model: Model, count: int, seed: int) -> dict[str, Array]:
