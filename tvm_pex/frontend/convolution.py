@@ -164,8 +164,8 @@ def _fixed_points(call: relay.Call, sums: relay.Call, channels: int, rounding: R
 
 
 def _tflite_scales(sums: relay.Call, scales: Array) -> Array:
-    """The scales of sums in 64 bits. TFLite takes products of 32 bits, as TVM does, for uint8, and for dense layers with
-    one scale for all channels.
+    """The scales of sums. For uint8, and for dense layers with one scale for all channels, TFLite takes products of 32
+    bits, as TVM does; else of 64.
     """
     if byte_dtype(sums.args[0]) == "uint8" or (op_name(sums) == "qnn.dense" and scales.size == 1):
         return scales.astype(np.float64)
