@@ -8,6 +8,9 @@ All integer arithmetic is that of stock TVM (``qnn.requantize`` with rounding UP
 
     rescale(v) = floor((v * multiplier + 2**(shift - 1)) / 2**shift)        # shift == 0: v * multiplier, exactly
 
+or, in a graph whose ``rounding`` is "tflite", that of TFLite's reference kernels: ``rescale`` rounds as
+``tvm_pex.rounding`` says, averages round halves away from zero, and sums are rescaled once more.
+
 An operator whose output is float32 works in float32 throughout: its zero points are 0, its Rescales the identity, and
 its limits may be infinite. Only Quantize, Dequantize and Gather have floats on one side.
 """
@@ -23,6 +26,8 @@ from typing import Any, get_args
 
 import numpy as np
 import numpy.typing as npt
+
+from tvm_pex.rounding import Rounding
 
 Shape = tuple[int, int, int]
 Pair = tuple[int, int]
@@ -118,7 +123,9 @@ class Convolution:
 class Pool:
     """Maximum, or average (sum over positions inside the tensor, divided truncating), then optional rescale, clip.
 
-    In float32 the average is not truncated, and there is no rescale.
+    As TFLite rounds, the average is divided with halves away from zero; with a rescale it is not divided, because the
+    rescale does that too: ``rescale(sum of (x - zero_in)) + zero_out``. In float32 the average is not truncated, and
+    there is no rescale.
     """
 
     name: str
@@ -136,8 +143,9 @@ class Pool:
 class Add:
     """``clip(sum_i rescale_i(x_i - zero_in_i) + zero_out, low, high)``; with one input, a clip.
 
-    The inputs' Rescales share one ``zero_out``, counted once. Inputs of Add and Binary may have one row, column or
-    channel where the output has several: they are repeated.
+    The inputs' Rescales share one ``zero_out``, counted once. With a ``total``, which TFLite's addition has, it is
+    ``clip(total(sum_i rescale_i((x_i - zero_in_i) * 2**20)) + zero_out, low, high)``. Inputs of Add and Binary may have
+    one row, column or channel where the output has several: they are repeated.
     """
 
     name: str
@@ -147,6 +155,7 @@ class Add:
     rescales: tuple[Rescale, ...]
     low: float
     high: float
+    total: Rescale | None = None
 
     @property
     def window(self) -> Window:
@@ -277,7 +286,8 @@ class Lookup:
 class Quantize:
     """``clip(round(x * inverse) + zero_out, low, high)`` in float32, halves rounded away from zero.
 
-    ``inverse`` is 1 / scale in float32: stock TVM multiplies by it. Infinite values saturate.
+    ``inverse`` is 1 / scale in float32: stock TVM multiplies by it. TFLite divides by the scale, which a constant named
+    ``scale`` holds then: numbers in TVM's C have seven digits. Infinite values saturate.
     """
 
     name: str
@@ -288,6 +298,11 @@ class Quantize:
     zero_out: int
     low: float
     high: float
+    scale: str | None = None
+
+    @property
+    def constants(self) -> tuple[str, ...]:
+        return (self.scale,) if self.scale else ()
 
     @property
     def window(self) -> Window:
@@ -296,7 +311,10 @@ class Quantize:
 
 @dataclass(frozen=True)
 class Dequantize:
-    """``(x - zero_in) * scale`` in float32; the difference is exact."""
+    """``(x - zero_in) * scale`` in float32; the difference is exact.
+
+    In stock TVM's C the scale has seven digits. TFLite's has all: then a constant named ``exact`` holds it.
+    """
 
     name: str
     inputs: tuple[str, ...]
@@ -304,6 +322,11 @@ class Dequantize:
     output: str
     scale: float
     zero_in: int
+    exact: str | None = None
+
+    @property
+    def constants(self) -> tuple[str, ...]:
+        return (self.exact,) if self.exact else ()
 
     @property
     def window(self) -> Window:
@@ -327,7 +350,7 @@ def window_on(op: Operator, position: int, shape: Shape) -> Window:
 
 def constants_of(op: Operator) -> tuple[str, ...]:
     """Names of the constants that ``op`` reads."""
-    return op.constants if isinstance(op, Convolution | Gather | Lookup) else ()
+    return op.constants if isinstance(op, Convolution | Gather | Lookup | Quantize | Dequantize) else ()
 
 
 @dataclass(frozen=True)
@@ -338,7 +361,7 @@ class Graph:
     The first operator, and no other, reads such an input, each pixel once: it has the Window of one pixel.
     ``handed_out`` are outputs that are never whole either: the caller takes each row when it is made.
     ``kernels`` names, by operator, kernels in C (``tvm_pex.scheduling.kernels``), packed for ``core``; the others run
-    as portable TIR.
+    as portable TIR. ``rounding``: whose integers the operators give.
     """
 
     tensors: Mapping[str, Tensor]
@@ -351,6 +374,7 @@ class Graph:
 
     kernels: Mapping[str, str] = field(default_factory=dict)
     core: str = ""
+    rounding: Rounding = "tvm"
 
     @property
     def outside(self) -> frozenset[str]:
@@ -390,6 +414,7 @@ class Graph:
             "handed_out": self.handed_out,
             "kernels": dict(self.kernels),
             "core": self.core,
+            "rounding": self.rounding,
         }
         return json.dumps(record, separators=(",", ":"))
 
@@ -412,6 +437,7 @@ def subgraph(graph: Graph, operators: Sequence[Operator]) -> Graph:
         handed_out=tuple(name for name in outputs if name in graph.handed_out),
         kernels={name: kernel for name, kernel in graph.kernels.items() if name in inside},
         core=graph.core,
+        rounding=graph.rounding,
     )
 
 
@@ -429,6 +455,7 @@ def graph_from_json(text: str) -> Graph:
         handed_out=tuple(record["handed_out"]),
         kernels=record["kernels"],
         core=record["core"],
+        rounding=record["rounding"],
     )
 
 
@@ -436,8 +463,9 @@ def _operator(kind: str, fields: dict[str, Any]) -> Operator:
     values = {key: _frozen(value) for key, value in fields.items()}
     if "window" in values:
         values["window"] = Window(**values["window"])
-    if values.get("rescale"):
-        values["rescale"] = Rescale(**values["rescale"])
+    for key in ("rescale", "total"):
+        if values.get(key):
+            values[key] = Rescale(**values[key])
     if "rescales" in values:
         values["rescales"] = tuple(r and Rescale(**r) for r in values["rescales"])
     return _KINDS[kind](**values)
