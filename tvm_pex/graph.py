@@ -18,6 +18,7 @@ its limits may be infinite. Only Quantize, Dequantize and Gather have floats on 
 from __future__ import annotations
 
 import dataclasses
+import functools
 import json
 import math
 from collections.abc import Mapping, Sequence
@@ -401,6 +402,11 @@ class Graph:
             for name in dict.fromkeys(op.inputs):
                 out[name].append(op)
         return out
+
+    @functools.cached_property
+    def readers(self) -> Mapping[str, frozenset[str]]:
+        """For each tensor, the names of the operators that read it."""
+        return {name: frozenset(op.name for op in readers) for name, readers in self.consumers().items()}
 
     def to_json(self) -> str:
         """Everything but the constants' values, in one line, so that it can ride on a Relay attribute."""
