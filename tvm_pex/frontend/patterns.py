@@ -22,7 +22,7 @@ from tvm_pex.frontend.arithmetic import (
     read_subtract,
     sum_of,
 )
-from tvm_pex.frontend.claim import NAMELESS, Claim, Readers, pad_attributes, requantise_arguments
+from tvm_pex.frontend.claim import NAMELESS, Claim, Readers, pad_attributes, requantise_arguments, tensor_rescale
 from tvm_pex.frontend.convolution import SUMS, read_convolution, read_float_convolution
 from tvm_pex.frontend.lookup import read_lookup
 from tvm_pex.frontend.moves import read_concat, read_copy, read_part, read_strided_slice, read_take
@@ -64,7 +64,7 @@ def read_call(call: relay.Call | relay.TupleGetItem, readers: Readers) -> Claim:
     """What Pex would run in place of ``call``. Raises Unsupported with the reason if it must stay with TVM."""
     if isinstance(call, relay.TupleGetItem):
         return read_part(call, readers)
-    lookup = read_lookup(call, readers) if is_byte(call) and op_name(call) not in _CLIPS else None
+    lookup = read_lookup(call, readers) if is_byte(call) and op_name(call) not in _not_looked_up(readers) else None
     if lookup:
         return lookup
     reader = _READERS.get(op_name(call))
@@ -81,6 +81,10 @@ def _read_requantise(call: relay.Call, readers: Readers) -> Claim:
         return read_convolution(call, readers)
     if op_name(source) in AVERAGES:
         return read_average(call, readers)
+    if readers.rounding == "tflite":
+        byte_dtype(source)
+        rescale, undefined = tensor_rescale(*call.args[1:], rounding="tflite")
+        return sum_of("add", call, (source,), (rescale,), undefined)
     byte_dtype(source)
     raise Unsupported(_why_not(call))
 
@@ -149,15 +153,16 @@ def _read_quantize(call: relay.Call, readers: Readers) -> Claim:
     inverse = float(np.float32(1) / np.float32(scale))
     require(math.isfinite(inverse), f"its scale is {scale}")
     operator = Quantize(NAMELESS, (), (graph_shape(data),), NAMELESS, inverse, zero, low, high)
-    return Claim("quantize", operator, (data,), graph_shape(call), byte_dtype(call))
+    constants = {} if readers.rounding == "tvm" else {"scale": np.array([scale], np.float32)}
+    return Claim("quantize", operator, (data,), graph_shape(call), byte_dtype(call), constants)
 
 
 def _read_dequantize(call: relay.Call, readers: Readers) -> Claim:
-    del readers
     data, scale, zero = call.args[0], _scale(call), integer(call.args[2], "zero point")
     byte_dtype(data)
     operator = Dequantize(NAMELESS, (), (graph_shape(data),), NAMELESS, scale, zero)
-    return Claim("dequantize", operator, (data,), graph_shape(call), element_dtype(call))
+    constants = {} if readers.rounding == "tvm" else {"exact": np.array([scale], np.float32)}
+    return Claim("dequantize", operator, (data,), graph_shape(call), element_dtype(call), constants)
 
 
 def _scale(call: relay.Call) -> float:
@@ -188,6 +193,12 @@ def _why_not(call: relay.Call) -> str:
 
 _CLIPS = ("clip", "nn.relu")
 """Lookups only where what they clip is one."""
+
+
+def _not_looked_up(readers: Readers) -> tuple[str, ...]:
+    """A table holds what TVM computes, and TFLite requantises otherwise."""
+    return (*_CLIPS, "qnn.requantize") if readers.rounding == "tflite" else _CLIPS
+
 
 _REASONS = {
     "nn.softmax": "softmax needs its whole input at once",
