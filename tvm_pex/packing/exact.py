@@ -11,7 +11,7 @@ that the buffers before it allow. The search does that, and turns back as soon a
 
 Buffers that no longer constrain each other are searched apart, each set in an order of its own: what is hardest depends
 on what is left. Where no such constants exist, ``pairs`` decides pair by pair who lies below. Where a table is
-``plain``, the search of ``postpone`` takes turns with this one: each is soon done with problems that the other gives up.
+``plain``, the search of ``postpone`` takes turns with this one: each is soon done with what the other gives up.
 """
 
 from __future__ import annotations
