@@ -31,7 +31,7 @@ _INK = "currentColor"
 
 @dataclass(frozen=True)
 class Example:
-    """An inverted bottleneck with a residual addition, its schedule by rows, and its plan with the input overwritten."""
+    """An inverted bottleneck with a residual addition, its schedule by rows, and its plan, the input overwritten."""
 
     graph: Graph
     schedule: Schedule
@@ -104,23 +104,23 @@ def loop_tree(shown: Example) -> str:
     """The loop with its operators in order, and what is kept between them."""
     segment, line = shown.segment, 46
     rings = {ring.tensor: ring for ring in segment.rings}
-    svg = _svg(640, 74 + line * len(segment.stages), "The loop tree of the schedule")
-    _rect(svg, 8, 8, 624, 58 + line * len(segment.stages), "none", stroke=_INK)
-    _text(svg, 22, 34, f"for t in 0 .. {segment.extent[0] - 1}:", bold=True)
-    _text(svg, 618, 34, "kept between moments", anchor="end")
+    svg = _svg(480, 74 + line * len(segment.stages), "The loop tree of the schedule")
+    _rect(svg, 4, 8, 472, 58 + line * len(segment.stages), "none", stroke=_INK)
+    _text(svg, 16, 34, f"for t in 0 .. {segment.extent[0] - 1}:", bold=True)
+    _text(svg, 464, 34, "kept between moments", anchor="end")
     for number, stage in enumerate(segment.stages):
         top = 50 + line * number
         output = next(op.output for op in shown.graph.operators if op.name == stage.operator)
-        _rect(svg, 40, top, 330, line - 10, _COLOURS[output], opacity=0.25)
-        _text(svg, 52, top + 23, f"{stage.operator}: row r at t = {_clock(stage.stride[0], stage.delay[0])}")
+        _rect(svg, 30, top, 238, line - 10, _COLOURS[output], opacity=0.25)
+        _text(svg, 40, top + 23, f"{stage.operator}: row r at t = {_clock(stage.stride[0], stage.delay[0])}")
         if output in rings:
             kept = rings[output].pixels // WIDTH
             size = rings[output].pixels * rings[output].channels
             label = f"{kept} {'row' if kept == 1 else 'rows'} of {ROWS}, {size} bytes"
         else:
             label = f"whole, {shown.graph.tensors[output].bytes} bytes"
-        _rect(svg, 390, top, 228, line - 10, "none", stroke=_COLOURS[output])
-        _text(svg, 402, top + 23, label)
+        _rect(svg, 280, top, 184, line - 10, "none", stroke=_COLOURS[output])
+        _text(svg, 290, top + 23, label)
     return _string(svg)
 
 
@@ -131,7 +131,7 @@ def _clock(stride: int, delay: int) -> str:
 def rings_over_time(shown: Example) -> str:
     """A lane for each tensor: each row's bar lasts from when it is made to when it is read last."""
     alive, moments, bar = rows_alive(shown), shown.segment.extent[0], 7
-    left, wide = 96, 48
+    left, wide = 92, 34
     lane = bar * ROWS + 26
     svg = _svg(left + wide * moments + 12, lane * len(alive) + 44, "Rows alive over time")
     for number, (name, spans) in enumerate(alive.items()):
@@ -153,7 +153,7 @@ def rings_over_time(shown: Example) -> str:
 def in_place(shown: Example) -> str:
     """Addresses over time: rows of the output take the place of dead rows of the input."""
     alive, moments, offsets = rows_alive(shown), shown.segment.extent[0], shown.plan.offsets
-    left, wide, height, top = 76, 48, 330, 14
+    left, wide, height, top = 56, 36, 300, 14
     row_bytes = WIDTH * NARROW
     scale = height / shown.plan.peak
     svg = _svg(left + wide * moments + 12, top + height + 46, "Input and output in the same bytes")
