@@ -68,7 +68,7 @@ def dtype_range(dtype: str) -> Limits:
 def graph_shape(expr: relay.Expr) -> Shape:
     """(height, width, channels) of a batch-1 tensor: (1,h,w,c), (1,l,c) as l rows, (1,n) and (n,) as one pixel."""
     shape = static_shape(expr)
-    require(math.prod(shape) > 0, "its tensor is empty")
+    require(all(extent > 0 for extent in shape), "its tensor is empty")
     require(len(shape) < 2 or shape[0] == 1, f"its batch is {shape[0] if shape else 0}, not 1")
     if len(shape) == 4:
         return shape[1], shape[2], shape[3]
