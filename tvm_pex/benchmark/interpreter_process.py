@@ -37,7 +37,7 @@ def tflm(path: str) -> Callable[[list[Any]], list[Any]]:
 
 def tflite(path: str) -> Callable[[list[Any]], list[Any]]:
     """By TensorFlow Lite's interpreter with its reference kernels."""
-    import tensorflow as tf  # type: ignore[import-untyped]
+    import tensorflow as tf
 
     kernels = tf.lite.experimental.OpResolverType.BUILTIN_REF
     interpreter = tf.lite.Interpreter(path, experimental_op_resolver_type=kernels)

@@ -18,6 +18,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from tvm_pex.cli.errors import BadInput, NothingFits
 from tvm_pex.options import PlanOptions
 from tvm_pex.pools import MemoryPool
+from tvm_pex.rounding import ROUNDINGS, Rounding
 from tvm_pex.scheduling.kernel_cost import CORES
 
 if TYPE_CHECKING:
@@ -99,7 +100,9 @@ def parse_pools(texts: Sequence[str], option: str = "--pool") -> tuple[MemoryPoo
 
 
 def _plain(options: PlanOptions) -> PlanOptions:
-    return PlanOptions(quantized_io=options.quantized_io, core=options.core, stream_input=True)
+    return PlanOptions(
+        quantized_io=options.quantized_io, core=options.core, stream_input=True, rounding=options.rounding
+    )
 
 
 def _pools(_context: click.Context, option: click.Parameter, texts: tuple[str, ...]) -> tuple[MemoryPool, ...]:
@@ -123,6 +126,7 @@ def planning(command: Callable[..., None]) -> Callable[..., None]:
         max_step: int | None,
         hop: int | None,
         core: str | None,
+        rounding: Rounding,
         **own: Any,
     ) -> None:
         if pools and ram is not None:
@@ -141,9 +145,12 @@ def planning(command: Callable[..., None]) -> Callable[..., None]:
             None if core == PORTABLE else core or DEFAULT_CORE,
             stream_input,
             max_step,
+            rounding=rounding,
         )
         if hop is not None and (not stream_input or options != _plain(options)):
-            raise BadInput("--hop needs --stream-input, and of the options of the plan takes --quantized-io and --core")
+            raise BadInput(
+                "--hop needs --stream-input, and of the options of the plan takes --quantized-io, --core and --rounding"
+            )
         command(Request(model, options, as_json, core is not None, hop), **own)
 
     for decorate in (
@@ -208,6 +215,13 @@ def planning(command: Callable[..., None]) -> Callable[..., None]:
             type=click.Choice([*CORES, PORTABLE]),
             help="The core for which kernels are packed and priced; the C runs on any. portable: none of our kernels, "
             f"only C that TVM generates.  [default: {DEFAULT_CORE}, or that of --board]",
+        ),
+        click.option(
+            "--rounding",
+            type=click.Choice(ROUNDINGS),
+            default=ROUNDINGS[0],
+            show_default=True,
+            help="Whose integers our operators give: stock TVM's, or those of TFLite's reference kernels.",
         ),
         click.argument("model", type=click.Path(path_type=Path), metavar="MODEL.tflite"),
     ):

@@ -76,8 +76,9 @@ def run(
     """Build bare-metal firmware, run it on an emulated board, compare every output byte, measure it.
 
     The outputs are compared with stock TVM's program on this machine; float outputs are the same within 1e-5 of their
-    range. RAM and flash are those of the linked file, stack is what was in use, instructions are what was executed, not
-    cycles: the same numbers on any machine.
+    range. With --rounding tflite they are compared with those of the same C on this machine, which verify compares with
+    TFLite's. RAM and flash are those of the linked file, stack is what was in use, instructions are what was executed,
+    not cycles: the same numbers on any machine.
 
     With --per-operator an instruction counts for the operator to which the compiler's debug information assigns it, and
     what is called there for the operator that calls it. Beside it stand the instructions that the plan predicts, the
@@ -154,17 +155,18 @@ def _measured(
 
 def _task(model: Model, compiled: CompiledModel, choices: _Choices, step: Step) -> Task:
     from tvm_pex.verification.firmware import Task
-    from tvm_pex.verification.verify import reference_outputs, sample_inputs
+    from tvm_pex.verification.verify import reference_outputs, run_compiled, sample_inputs
 
     ports = model.inputs
     inputs = read_inputs(choices.input, ports) if choices.input else sample_inputs(model, 1, choices.seed)
-    step("running stock TVM on this machine", None, None)
+    step("running on this machine", None, None)
+    stock = compiled.graph.rounding == "tvm"
     names = [name for segment in compiled.report["segments"] for name in segment["operators"]]
     return Task(
         choices.board,
         choices.device,
         inputs,
-        reference_outputs(model, inputs),
+        reference_outputs(model, inputs) if stock else run_compiled(compiled, inputs).outputs,
         choices.optimize,
         choices.timeout,
         names if choices.per_operator else None,

@@ -8,7 +8,7 @@ import struct
 import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -46,6 +46,7 @@ class Model:
 
     ``layer_by_layer_bytes`` is None for a module that does not come from a file, and so is
     ``quantised_layer_by_layer_bytes``: the same where the caller quantises float inputs and dequantises float outputs.
+    ``data`` are the file's bytes, none for a module that does not come from a file.
     """
 
     name: str
@@ -54,12 +55,19 @@ class Model:
     outputs: tuple[Port, ...]
     layer_by_layer_bytes: int | None = None
     quantised_layer_by_layer_bytes: int | None = None
+    data: bytes = field(default=b"", repr=False)
 
 
 def load_model(path: str | Path) -> Model:
     """Read a .tflite file. Raises ModelError for whatever is wrong with it."""
     path = Path(path)
-    flat = _parse(path, _read(path))
+    return parse_model(path, _read(path))
+
+
+def parse_model(path: str | Path, data: bytes) -> Model:
+    """A model of a file's bytes, which are or could be those of ``path``. Raises ModelError."""
+    path = Path(path)
+    flat = _parse(path, data)
     try:
         graph = check_model(flat)
         ports = [(tensor_name(graph, index), graph.Tensors(index)) for index in _ports_of(graph)]
@@ -82,6 +90,7 @@ def load_model(path: str | Path) -> Model:
         tuple(_port(name, kind, quantisation) for name, kind in zip(outputs, kinds, strict=True)),
         layer_by_layer_bytes(flat),
         layer_by_layer_bytes(flat, quantised_io=True),
+        data,
     )
 
 
