@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import subprocess
+import sys
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 from click.testing import CliRunner, Result
-from model_files import OWN
+from model_files import OWN, ROOT
 
 from tvm_pex.benchmark import measure
 from tvm_pex.benchmark.interpreters import InterpreterError, interpret, reason
@@ -29,6 +30,10 @@ from tvm_pex.report import rivals
 from tvm_pex.report.benchmark_page import page
 from tvm_pex.verification import stock_baseline
 from tvm_pex.verification.host_run import HostError
+
+sys.path.insert(0, str(ROOT / "apps" / "benchmark"))
+
+import headline
 
 WAYS = ("layers", "stock", "tflm", "pex")
 ARGUMENTS = [
@@ -123,6 +128,16 @@ def test_all_forms_say_the_same(report: dict[str, Any], folder: Path) -> None:
     assert report_forms.as_json(report_forms.from_json(report)) == report
     with pytest.raises(ValueError, match="a report of schema 0, not 1"):
         report_forms.from_json({**report, "schema": 0})
+
+
+def test_readme_shows_these_figures_and_this_picture(report: dict[str, Any]) -> None:
+    (subject,) = report_forms.from_json(report)
+    shown = headline.between((ROOT / "README.md").read_text(), "own network")
+    for line in headline.own_table(subject).splitlines()[2:]:
+        if not line.startswith("| stock TVM |"):  # of which this report has two configurations
+            assert line in shown
+    assert f"]({headline.PICTURE})" in shown
+    assert headline.picture(subject) == (ROOT / headline.PICTURE).read_text()
 
 
 class Balance(HTMLParser):
