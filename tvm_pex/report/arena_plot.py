@@ -51,7 +51,7 @@ def inline_svgs(panels: Sequence[Panel], front: Points = ()) -> list[str]:
         _arena(svg, 0, panel, _highest(panels))
         pictures.append(svg)
     if front:
-        svg, _ = _picture(1, "Memory and instructions")
+        svg, _ = _picture(1, "Memory and predicted instructions")
         _front(svg, 0, front)
         pictures.append(svg)
     return [ElementTree.tostring(svg, encoding="unicode") for svg in pictures]
@@ -128,7 +128,7 @@ def _arena(svg: ElementTree.Element, place: int, panel: Panel, highest: int) -> 
 
 def _front(svg: ElementTree.Element, place: int, front: Points) -> None:
     axes = _Axes(svg, place, (0, max(at for at, _ in front)), (min(n for _, n in front), max(n for _, n in front) + 1))
-    axes.draw("Memory and instructions", "arena, bytes", "instructions")
+    axes.draw("Memory and predicted instructions", "arena, bytes", "instructions")
     for at, instructions in front:
         dot = _add(svg, "circle", cx=axes.x(at), cy=axes.y(instructions), r=4, fill=_COLOURS[0])
         ElementTree.SubElement(dot, "title").text = f"{at:,} bytes, {instructions:,} instructions"
