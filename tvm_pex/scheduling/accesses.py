@@ -24,7 +24,7 @@ from collections.abc import Container, Mapping
 
 import numpy as np
 
-from tvm_pex.graph import Concat, Convolution, Graph, Operator
+from tvm_pex.graph import Concat, Convolution, Graph, Operator, Shape, Window, window_on
 from tvm_pex.scheduling.kernels import BLOCK, kernel_of, patch_bytes
 from tvm_pex.scheduling.lifetimes import accumulators, closes, patch_name, sums_name
 from tvm_pex.scheduling.schedule import Schedule, Segment, Stage, written_through
@@ -87,15 +87,15 @@ def _reads(graph: Graph, op: Operator, segment: Segment, stage: Stage, position:
         columns = [part.within(strip, width) for strip in range(segment.strips)]
     if isinstance(op, Concat):
         return sum(len(part) for part in columns) * rows * op.views[position][2]
-    taps = _taps(op, 0, range(rows)) * sum(_taps(op, 1, part) for part in columns)
+    window, view = window_on(op, position, graph.tensors[op.output].shape), op.views[position]
+    taps = _taps(window, view, 0, range(rows)) * sum(_taps(window, view, 1, part) for part in columns)
     depth = op.views[0][2] // op.groups if isinstance(op, Convolution) else 1
     return taps * channels * depth
 
 
-def _taps(op: Operator, axis: int, outputs: range) -> int:
+def _taps(w: Window, view: Shape, axis: int, outputs: range) -> int:
     """Window positions inside the tensor, over the output positions along one axis."""
-    w = op.window
-    return _taps_inside(op.views[0][axis], outputs, w.kernel[axis], w.stride[axis], w.dilation[axis], w.pad[axis])
+    return _taps_inside(view[axis], outputs, w.kernel[axis], w.stride[axis], w.dilation[axis], w.pad[axis])
 
 
 @functools.lru_cache(maxsize=4096)

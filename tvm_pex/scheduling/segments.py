@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Sequence
 
-from tvm_pex.graph import Concat, Convolution, Gather, Graph, Operator, Pair, Pool
+from tvm_pex.graph import Concat, Convolution, Gather, Graph, Operator, Pair, Pool, window_on
 from tvm_pex.scheduling.rings import ring_pixels
 from tvm_pex.scheduling.schedule import Ring, Segment, Stage
 from tvm_pex.scheduling.strips import Columns, Sliding, strip_columns
@@ -141,7 +141,7 @@ def _by_channel(op: Operator, width: int) -> bool:
     """True if each of the ``width`` channels that ``op`` gives is made of the inputs' channel of the same number."""
     if isinstance(op, Concat | Gather):
         return False
-    return op.views[0][2] == width and (not isinstance(op, Convolution) or op.groups == width)
+    return all(view[2] == width for view in op.views) and (not isinstance(op, Convolution) or op.groups == width)
 
 
 class _Links:
@@ -159,10 +159,12 @@ class _Links:
         self.producers: list[list[int]] = [[] for _ in operators]
         self.consumers: list[list[int]] = [[] for _ in operators]
         for k, op in enumerate(operators):
-            for tensor, view in zip(op.inputs, op.views, strict=True):
+            for position, (tensor, view) in enumerate(zip(op.inputs, op.views, strict=True)):
                 p = made.get(tensor)
                 if p is None:
                     continue
+                if 0 in window_on(op, position, graph.tensors[op.output].shape).stride:
+                    raise Unschedulable(f"{op.name} reads {tensor} over and over")
                 if view != graph.tensors[tensor].shape:
                     raise Unschedulable(f"{op.name} reads {tensor} under another shape")
                 if self.reduction[p]:

@@ -11,9 +11,22 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from tvm_pex.graph import Add, Concat, Convolution, Dequantize, Gather, Operator, Pad, Pool, Quantize, Slice
+from tvm_pex.graph import (
+    Add,
+    Binary,
+    Concat,
+    Convolution,
+    Dequantize,
+    Gather,
+    Lookup,
+    Operator,
+    Pad,
+    Pool,
+    Quantize,
+    Slice,
+)
 from tvm_pex.lowering.kernels.convolution import convolution, pack_weights
-from tvm_pex.lowering.kernels.elementwise import add, dequantize, quantize
+from tvm_pex.lowering.kernels.elementwise import add, binary, dequantize, lookup, quantize
 from tvm_pex.lowering.kernels.external import emit_run
 from tvm_pex.lowering.kernels.moves import concat, gather, pad, slice_
 from tvm_pex.lowering.kernels.place import Expr, Moment, Place, Running, Store, loop_name
@@ -25,10 +38,12 @@ _EMITTERS: dict[type, Callable[..., None]] = {
     Convolution: convolution,
     Pool: pool,
     Add: add,
+    Binary: binary,
     Pad: pad,
     Concat: concat,
     Slice: slice_,
     Gather: gather,
+    Lookup: lookup,
     Quantize: quantize,
     Dequantize: dequantize,
 }
