@@ -275,7 +275,7 @@ def test_rivals_that_fail_are_rows_that_say_why(monkeypatch: pytest.MonkeyPatch)
 def test_interpreters_that_fail_say_why_in_one_line() -> None:
     model = load_model(OWN)
     values = {port.name: np.zeros((1, 3), np.int8) for port in model.inputs}  # of a wrong size
-    with pytest.raises(NoReference, match="tflite-micro does not run it: .") as caught:
+    with pytest.raises(NoReference, match=r"tflite-micro does not run it: .") as caught:
         run_reference(OWN.read_bytes(), model.inputs, values, ("tflite-micro",))
     assert "\n" not in str(caught.value)
     said = "INFO: 1\nDidn't find op for builtin opcode 'GELU'\nAborted\n"

@@ -23,7 +23,6 @@ from tvm_pex.port_files import Array
 from tvm_pex.verification.tflite_reference import NoReference, Reference, run_reference
 from tvm_pex.verification.verify import TOLERANCE, reference_outputs, sample_inputs
 
-
 NAMES = {"tflite-micro": "TFLite Micro", "tensorflow": "TensorFlow Lite"}
 
 
