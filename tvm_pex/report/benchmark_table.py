@@ -175,8 +175,13 @@ def summary_columns(subjects: Sequence[Subject]) -> list[Summary]:
         Summary("with --rounding tflite", _agreement("owned_rounded")),
     ]
     told = [Summary("stock / Pex", _ratio), *arenas, *ours, bound, *speed, Summary("exact", _all_exact, _not_exact)]
-    told += agreement
+    told += [*agreement, Summary("operators in regions", _coverage)]
     return [column for column in told if any(column.text(subject) for subject in subjects)]
+
+
+def _coverage(subject: Subject) -> str:
+    owned, stock = subject.owned_operators, subject.stock_operators
+    return "" if owned is None or stock is None else f"{owned} of {owned + stock}"
 
 
 def _agreement(name: str) -> Callable[[Subject], str]:
