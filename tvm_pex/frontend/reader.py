@@ -11,7 +11,9 @@ from typing import Any
 from tvm import relay
 
 from tvm_pex.frontend.claim import Claim
+from tvm_pex.frontend.convolution import SUMS
 from tvm_pex.frontend.patterns import read_call
+from tvm_pex.frontend.pool import REDUCTIONS
 from tvm_pex.frontend.values import (
     Unsupported,
     graph_shape,
@@ -159,7 +161,7 @@ def _claim(expr: relay.Expr, readers: Counter[relay.Expr]) -> Claim:
     return claim
 
 
-_PARTS = ("qnn.conv2d", "qnn.dense", "nn.bias_add", "nn.avg_pool2d", "nn.global_avg_pool2d", "mean", "cast")
+_PARTS = (*SUMS, *REDUCTIONS, "cast")
 """What only an operator above it could have taken along: its reason is that one's."""
 
 

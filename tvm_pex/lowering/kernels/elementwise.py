@@ -6,7 +6,7 @@ from typing import Any
 
 from tvm import tir
 
-from tvm_pex.graph import Add, Dequantize, Quantize
+from tvm_pex.graph import Add, Dequantize, Quantize, Resize
 from tvm_pex.lowering.kernels.place import Expr, Moment, Place, clipped, loop_name, rescaled_by
 
 
@@ -20,19 +20,26 @@ def add(ib: Any, op: Add, place: Place, moment: Moment) -> None:
 
 
 def quantize(ib: Any, op: Quantize, place: Place, moment: Moment) -> None:
-    """In the order in which stock TVM clips, so that a NaN becomes the same."""
     store, output = place.inputs[0], place.output.at(moment.row, moment.column)
     pixel = store.at(moment.row, moment.column)
     with ib.for_range(0, place.slice_out or place.shape_out[2], loop_name(op.name, "c")) as c:
-        value = tir.round(store.pointer[pixel + c] * tir.const(op.inverse, "float32"))
-        value = value + tir.const(op.zero_out, "float32")
-        value = tir.max(tir.min(value, tir.const(op.high, "float32")), tir.const(op.low, "float32"))
-        place.output.pointer[output + c] = tir.Cast(place.dtype_out, value)
+        place.output.pointer[output + c] = quantized(op, place, store.pointer[pixel + c])
+
+
+def quantized(op: Quantize | Resize, place: Place, value: Expr) -> Expr:
+    """A float in the output's type, in the order in which stock TVM clips, so that a NaN becomes the same."""
+    value = tir.round(value * tir.const(op.inverse, "float32")) + tir.const(op.zero_out, "float32")
+    value = tir.max(tir.min(value, tir.const(op.high, "float32")), tir.const(op.low, "float32"))
+    return tir.Cast(place.dtype_out, value)
 
 
 def dequantize(ib: Any, op: Dequantize, place: Place, moment: Moment) -> None:
     store, output = place.inputs[0], place.output.at(moment.row, moment.column)
     pixel = store.at(moment.row, moment.column)
     with ib.for_range(0, place.slice_out or place.shape_out[2], loop_name(op.name, "c")) as c:
-        difference = tir.Cast("int32", store.pointer[pixel + c]) - op.zero_in
-        place.output.pointer[output + c] = tir.Cast("float32", difference) * tir.const(op.scale, "float32")
+        place.output.pointer[output + c] = dequantized(op, store.pointer[pixel + c])
+
+
+def dequantized(op: Dequantize | Resize, value: Expr) -> Expr:
+    """An integer as a float."""
+    return tir.Cast("float32", tir.Cast("int32", value) - op.zero_in) * tir.const(op.scale, "float32")
