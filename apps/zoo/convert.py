@@ -49,8 +49,6 @@ def convert(model: Any, seed: int, progress: Callable[[int, int], None]) -> byte
     converter.representative_dataset = representative
     converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
     converter.inference_input_type = converter.inference_output_type = tf.int8
-    # TVM's importer reads dense layers with one scale only; convolutions have one per channel
-    converter._experimental_disable_per_channel_quantization_for_dense_layers = True
     with contextlib.redirect_stdout(io.StringIO()), warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Statistics for quantized inputs")
         return bytes(converter.convert())

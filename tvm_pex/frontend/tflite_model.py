@@ -11,6 +11,7 @@ from typing import Any
 import tflite
 
 from tvm_pex._tvm import relay, tvm
+from tvm_pex.frontend.importer import Importer
 from tvm_pex.frontend.layer_by_layer import layer_by_layer_bytes
 
 _IDENTIFIER = b"TFL3"
@@ -166,7 +167,7 @@ def _quantisation(tensor: Any) -> tuple[float, int] | None:
 def _import(path: Path, flat: Any) -> Any:
     """TVM's importer reports a bad model in many ways: whatever it raises is about the file."""
     try:
-        mod, parameters = relay.frontend.from_tflite(flat)
+        mod, parameters = relay.frontend.from_tflite(flat, op_converter=Importer)
         mod["main"] = relay.build_module.bind_params_by_name(mod["main"], parameters)
         return relay.transform.InferType()(mod)
     except Exception as error:

@@ -7,7 +7,7 @@ in place show as such.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from xml.etree import ElementTree
 
@@ -32,19 +32,60 @@ class Panel:
 
 def arena_svg(title: str, panels: Sequence[Panel], front: Points = ()) -> str:
     """A picture that stands alone: ``panels`` side by side and, when given, the front behind them."""
-    count = len(panels) + bool(front)
-    size = (count * (_LEFT + _WIDTH) + _GAP, _TOP + _HEIGHT + _GAP)
-    svg = ElementTree.Element("svg", xmlns="http://www.w3.org/2000/svg", viewBox=f"0 0 {size[0]} {size[1]}")
+    svg, size = _picture(len(panels) + bool(front), title)
     svg.attrib.update({"width": str(size[0]), "height": str(size[1]), "font-family": "sans-serif", "font-size": "12"})
-    ElementTree.SubElement(svg, "title").text = title
     _add(svg, "rect", x=0, y=0, width=size[0], height=size[1], fill="white")
-    highest = max((panel.plan.peak for panel in panels), default=1) or 1
+    highest = _highest(panels)
     for place, panel in enumerate(panels):
         _arena(svg, place, panel, highest)
     if front:
         _front(svg, len(panels), front)
     ElementTree.indent(svg)
     return '<?xml version="1.0" encoding="UTF-8"?>\n' + ElementTree.tostring(svg, encoding="unicode") + "\n"
+
+
+def inline_svgs(panels: Sequence[Panel], front: Points = ()) -> list[str]:
+    """The same pictures one by one, for a page: as wide as their place, in the page's font and colour of text."""
+    pictures = []
+    for panel in panels:
+        svg, _ = _picture(1, f"{panel.heading}, peak {panel.plan.peak:,} bytes")
+        _arena(svg, 0, panel, _highest(panels))
+        pictures.append(svg)
+    if front:
+        svg, _ = _picture(1, "Memory and instructions")
+        _front(svg, 0, front)
+        pictures.append(svg)
+    return [ElementTree.tostring(svg, encoding="unicode") for svg in pictures]
+
+
+def line_svg(heading: str, across: str, up: str, lines: Mapping[str, Points]) -> str:
+    """Values over values for a page, a line for each name, each point naming itself; from zero on."""
+    svg, _ = _picture(1, heading)
+    points = [point for line in lines.values() for point in line]
+    axes = _Axes(svg, 0, (0, max((x for x, _ in points), default=1)), (0, max((y for _, y in points), default=1)))
+    axes.draw(heading, across, up)
+    for number, (name, line) in enumerate(lines.items()):
+        colour = _COLOURS[number % len(_COLOURS)]
+        path = " ".join(f"{axes.x(x)},{axes.y(y)}" for x, y in line)
+        _add(svg, "polyline", points=path, fill="none", stroke=colour, stroke_width=2)
+        for x, y in line:
+            dot = _add(svg, "circle", cx=axes.x(x), cy=axes.y(y), r=4, fill=colour)
+            ElementTree.SubElement(dot, "title").text = f"{name}: {x:,}, {y:,}"
+        _text(svg, axes.left + 12, _TOP + 22 + 20 * number, name).set("fill", colour)
+    return ElementTree.tostring(svg, encoding="unicode")
+
+
+def _picture(panels: int, title: str) -> tuple[ElementTree.Element, tuple[int, int]]:
+    """An empty picture with room for so many panels, and its size."""
+    size = (panels * (_LEFT + _WIDTH) + _GAP, _TOP + _HEIGHT + _GAP)
+    svg = ElementTree.Element("svg", xmlns="http://www.w3.org/2000/svg", viewBox=f"0 0 {size[0]} {size[1]}")
+    svg.set("fill", "currentColor")
+    ElementTree.SubElement(svg, "title").text = title
+    return svg, size
+
+
+def _highest(panels: Sequence[Panel]) -> int:
+    return max((panel.plan.peak for panel in panels), default=1) or 1
 
 
 def _arena(svg: ElementTree.Element, place: int, panel: Panel, highest: int) -> None:
@@ -61,7 +102,16 @@ def _arena(svg: ElementTree.Element, place: int, panel: Panel, highest: int) -> 
         text = f"{b.name}: {b.bytes:,} bytes at {low:,}, steps {b.first} to {b.last}"
         ElementTree.SubElement(rect, "title").text = text
     peak = axes.y(panel.plan.peak)
-    _add(svg, "line", x1=axes.left, y1=peak, x2=axes.left + _WIDTH, y2=peak, stroke="black", stroke_dasharray="4 3")
+    _add(
+        svg,
+        "line",
+        x1=axes.left,
+        y1=peak,
+        x2=axes.left + _WIDTH,
+        y2=peak,
+        stroke="currentColor",
+        stroke_dasharray="4 3",
+    )
     _text(svg, axes.left + _WIDTH, peak - 4, f"peak {panel.plan.peak:,}", "end")
 
 
@@ -97,7 +147,7 @@ class _Axes:
         bottom = _TOP + _HEIGHT
         _text(self.svg, self.left, _TOP - 22, heading).set("font-weight", "bold")
         _text(self.svg, self.left + _WIDTH / 2, bottom + 36, across, "middle")
-        _text(self.svg, self.left - 6, _TOP - 8, up, "end")
+        _text(self.svg, self.left - _LEFT + 8, _TOP - 8, up)
         _add(self.svg, "rect", x=self.left, y=_TOP, width=_WIDTH, height=_HEIGHT, fill="none", stroke="#888888")
         self._ticks(self.across, lambda v: (self.x(v), bottom, self.x(v), bottom + 5), (0, 18), "middle")
         self._ticks(self.up, lambda v: (self.left - 5, self.y(v), self.left, self.y(v)), (-3, 4), "end")
@@ -112,7 +162,12 @@ class _Axes:
         for value in ticks(*span):
             x1, y1, x2, y2 = line(value)
             _add(self.svg, "line", x1=x1, y1=y1, x2=x2, y2=y2, stroke="#888888")
-            _text(self.svg, x1 + shift[0], y1 + shift[1], f"{value:,}", anchor)
+            _text(self.svg, x1 + shift[0], y1 + shift[1], _short(value), anchor)
+
+
+def _short(value: int) -> str:
+    """As wide as the margin allows."""
+    return f"{value / 1e6:,g} M" if value >= 1e7 else f"{value:,}"
 
 
 def ticks(low: int, high: int) -> list[int]:

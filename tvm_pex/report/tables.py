@@ -116,6 +116,7 @@ def _memory(report: dict[str, Any]) -> Table:
     if "stream" in report:
         _add_stream(table, report)
     table.add_row("seconds that planning took", f"{report['planning_seconds']:.1f}")
+    table.add_row("seconds that TVM took, to plan every byte and to write the C", f"{report['build_seconds']:.1f}")
     return table
 
 

@@ -83,9 +83,7 @@ def verify(
     reference, undefined = reference_build(model)
     samples = sample_inputs(model, inputs, seed)
     expected = _run(reference, samples, {POOL: reference.workspace_bytes}, {}, {}, sanitize=False)
-    pools = {pool.name: pool.peak_bytes for pool in compiled.pools}
-    places = compiled.input_places, compiled.output_places
-    actual = _run(compiled.build, samples, pools, *places, sanitize=sanitize)
+    actual = run_compiled(compiled, samples, sanitize=sanitize)
     pairs = [
         (expected.outputs[one.name], actual.outputs[other.name])
         for one, other in zip(reference.outputs, compiled.build.outputs, strict=True)
@@ -114,6 +112,13 @@ def reference_outputs(model: Model, inputs: Mapping[str, Array]) -> dict[str, Ar
     """What stock TVM's program answers on the host. Raises HostError."""
     build, _ = reference_build(model)
     return dict(_run(build, inputs, {POOL: build.workspace_bytes}, {}, {}, sanitize=False).outputs)
+
+
+def run_compiled(compiled: Compiled, inputs: Mapping[str, Array], *, sanitize: bool = False) -> HostRun:
+    """The program on the host, its pools between guard bytes. Raises HostError."""
+    pools = {pool.name: pool.peak_bytes for pool in compiled.pools}
+    places = compiled.input_places, compiled.output_places
+    return _run(compiled.build, inputs, pools, *places, sanitize=sanitize)
 
 
 def sample_inputs(model: Model, count: int, seed: int) -> dict[str, Array]:
