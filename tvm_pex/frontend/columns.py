@@ -14,7 +14,7 @@ import dataclasses
 from collections.abc import Iterator
 from typing import Any
 
-from tvm_pex.graph import Convolution, Graph, Operator, Pair, Shape
+from tvm_pex.graph import Convolution, Graph, Operator, Pair, Shape, Window
 
 
 def as_columns(graph: Graph) -> Graph:
@@ -68,8 +68,9 @@ def _turned(op: Operator) -> Operator:
     changes: dict[str, Any] = {"views": tuple(_swapped(view) for view in op.views)}
     if "window" in {field.name for field in dataclasses.fields(op)}:
         w = op.window
-        pairs = {key: _back(getattr(w, key)) for key in ("kernel", "stride", "dilation", "pad", "up")}
-        changes["window"] = dataclasses.replace(w, **pairs)
+        changes["window"] = Window(
+            _back(w.kernel), _back(w.stride), _back(w.dilation), _back(w.pad), _back(w.up), w.mirror
+        )
     turned: Operator = dataclasses.replace(op, **changes)
     return turned
 
