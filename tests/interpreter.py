@@ -10,11 +10,13 @@ import numpy.typing as npt
 
 from tvm_pex.graph import (
     Add,
+    Binary,
     Concat,
     Convolution,
     Dequantize,
     Gather,
     Graph,
+    Lookup,
     Operator,
     Pad,
     Patches,
@@ -53,6 +55,8 @@ def _run(operator: Operator, operands: list[Array], shape: Shape, constants: Map
         return _pool(operator, operands[0], shape)
     if isinstance(operator, Add):
         return _add(operator, operands)
+    if isinstance(operator, Binary):
+        return _binary(operator, operands)
     if isinstance(operator, Concat):
         return _concat(operator, operands)
     if isinstance(operator, Slice):
@@ -63,6 +67,8 @@ def _run(operator: Operator, operands: list[Array], shape: Shape, constants: Map
         return _resize(operator, operands[0], shape)
     if isinstance(operator, Gather):
         return _gather(operator, operands[0], constants[operator.table])
+    if isinstance(operator, Lookup):
+        return _lookup(operands[0], constants[operator.table])
     if isinstance(operator, Quantize):
         return _quantize(operator, operands[0])
     if isinstance(operator, Dequantize):
@@ -147,6 +153,15 @@ def _add(op: Add, operands: list[Array]) -> Array:
     return result
 
 
+def _binary(op: Binary, operands: list[Array]) -> Array:
+    a, b = (_rescaled(data, rescale) for data, rescale in zip(operands, op.rescales, strict=True))
+    result = getattr(np, op.function)(a, b)
+    if op.rescale:
+        result = _rescaled(result, op.rescale) + op.rescale.zero_out
+    clipped: Array = np.clip(result, op.low, op.high)
+    return clipped
+
+
 def _pad(op: Pad, data: Array, shape: Shape) -> Array:
     result = np.full(shape, op.value, data.dtype)
     top, left = op.window.pad
@@ -222,6 +237,12 @@ def _gather(op: Gather, index: Array, table: Array) -> Array:
     number = np.trunc(index[:, :, 0].astype(np.float64))
     number = number % op.entries if op.wrap else np.clip(number, 0, op.entries - 1)
     result: Array = table[number.astype(np.int64)]
+    return result
+
+
+def _lookup(data: Array, table: Array) -> Array:
+    rows = np.broadcast_to(table, (data.shape[2], 256))
+    result: Array = rows[np.arange(data.shape[2]), data % 256]
     return result
 
 

@@ -14,11 +14,13 @@ import numpy as np
 
 from tvm_pex.graph import (
     Add,
+    Binary,
     Concat,
     Convolution,
     Dequantize,
     Gather,
     Graph,
+    Lookup,
     Operator,
     Pad,
     Pair,
@@ -123,6 +125,17 @@ class GraphMaker:
         shape = self.shape(sources[0])
         return self.append(add(f"add{len(self.operators)}", sources, shape), shape)
 
+    def binary(self, function: str, *sources: str) -> str:
+        """Sources of which one may have less rows, columns or channels than the other: one of them."""
+        views = tuple(self.shape(source) for source in sources)
+        shape = (max(v[0] for v in views), max(v[1] for v in views), max(v[2] for v in views))
+        name = f"{function}{len(self.operators)}"
+        if function == "add":
+            op: Operator = Add(name, sources, views, name, (_PLAIN, _PLAIN), -128, 127)
+        else:
+            op = Binary(name, sources, views, name, function, (_PLAIN, _PLAIN), None, -128, 127)
+        return self.append(op, shape)
+
     def pad(self, source: str, before: Pair, behind: Pair, channels: Pair = (0, 0)) -> str:
         """``channels`` before and behind those of the tensor."""
         height, width, deep = view = self.shape(source)
@@ -193,6 +206,10 @@ class GraphMaker:
         name, shape = f"gather{len(self.operators)}", self.shape(source)
         op = Gather(name, (source,), (shape,), name, f"{name}.table", 5, False)
         return self.append(op, (*shape[:2], channels))
+
+    def lookup(self, source: str) -> str:
+        name, shape = f"lookup{len(self.operators)}", self.shape(source)
+        return self.append(Lookup(name, (source,), (shape,), name, f"{name}.table"), shape)
 
     def quantize(self, source: str) -> str:
         name, shape = f"quantize{len(self.operators)}", self.shape(source)
@@ -270,7 +287,7 @@ def _grow(rng: np.random.Generator, maker: GraphMaker, source: str, extent: int,
     whole = [name for name, tensor in maker.tensors.items() if tensor.dtype == "int8"]
     alike = [name for name in whole if maker.shape(name) == shape and name != source]
     kinds = ["conv", "conv", "conv", "point", "depthwise", "depthwise", "maximum", "average", "pad", "scale"]
-    kinds += ["concat", "slice", "parts", "branches", "mirror", "channels", "blocks", "grouped"]
+    kinds += ["concat", "slice", "parts", "branches", "lookup", "gate", "mirror", "channels", "blocks", "grouped"]
     kinds += ["up"] * 4 if min(shape[:2]) <= extent // 2 else []
     kind = _pick(rng, kinds + ["add"] * (6 if alike else 0) + (["global", "dense"] if rng.random() < 0.4 else []))
     if kind == "concat":
@@ -300,6 +317,10 @@ def _grow(rng: np.random.Generator, maker: GraphMaker, source: str, extent: int,
         return maker.add(*([source, _pick(rng, alike)] if rng.random() < 0.5 else [_pick(rng, alike), source]))
     if kind == "scale":
         return maker.add(source)
+    if kind == "gate":
+        return _gate(rng, maker, source)
+    if kind == "lookup":
+        return maker.lookup(source)
     if kind == "point":
         return maker.convolution(source, _from(rng, 1, channels))
     if kind == "global":
@@ -367,6 +388,17 @@ def _parts(rng: np.random.Generator, maker: GraphMaker, source: str) -> str:
     if cut == channels - cut and rng.random() < 0.5:
         return maker.add(first, second)
     return maker.concat(first, second, rescaled=[first] if rng.random() < 0.3 else [])
+
+
+def _gate(rng: np.random.Generator, maker: GraphMaker, source: str) -> str:
+    """A squeeze and excitation, of which parts may be missing: all pixels by what is made of their average."""
+    function = _pick(rng, ["add", "subtract", "multiply", "maximum", "minimum"])
+    height, width, channels = maker.shape(source)
+    kernel = _pick(rng, [(height, width), (height, width), (height, 1), (1, width), (1, 1)])
+    gate = maker.pool(source, Window(kernel, kernel))
+    if rng.random() < 0.5:
+        gate = maker.convolution(maker.lookup(gate), _pick(rng, [channels, 1]))
+    return maker.binary(function, *([source, gate] if rng.random() < 0.7 else [gate, source]))
 
 
 def _branches(rng: np.random.Generator, maker: GraphMaker, source: str, channels: int) -> str:

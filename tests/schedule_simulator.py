@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
-from tvm_pex.graph import Concat, Convolution, Graph, Operator, Pair, Pool, Shape, Slice
+from tvm_pex.graph import Add, Binary, Concat, Convolution, Graph, Operator, Pair, Pool, Shape, Slice
 from tvm_pex.scheduling.schedule import Schedule, Segment, Stage
 
 
@@ -145,7 +145,12 @@ class _Nest:
             channels = sliced or range(view[2])
             if isinstance(op, Slice) and not sliced:
                 channels = self.taken(op, at)
-            for pixel in [at] if summing else _window(op, view, at):
+            shape = self.graph.tensors[op.output].shape
+            if isinstance(op, Add | Binary):  # repeated along axes that the input lacks
+                pixels = [(at[0] if view[0] == shape[0] else 0, at[1] if view[1] == shape[1] else 0)]
+            else:
+                pixels = [at] if summing else _window(op, view, at)
+            for pixel in pixels:
                 yield Access(name, view, pixel, channels, channels.start if sliced else 0)
 
     def taken(self, op: Slice, at: Pair) -> range:

@@ -113,7 +113,7 @@ def memory_front(model: Model, options: PlanOptions, progress: Progress | None =
     """
     if options.quantized_io:
         model = leave_quantisation(model)
-    _, reading, kept = read_module(model.mod, options.overwrite_input, options.stream_input)
+    _, reading, kept = read_module(model.mod, options.overwrite_input, options.stream_input, options.rounding)
     regions = split_regions(reading, options.core)
     find = functools.partial(
         find_front, axes=options.axes, kept=kept, max_overhead=options.max_overhead, progress=progress
@@ -165,7 +165,8 @@ def build_partition(cut: Partition, watcher: ModelMemory, module: str) -> CBuild
     )
     kernels = {kernel for graph, schedule in cut.regions for kernel in kernels_in(graph, schedule)}
     sources = {
-        f"{HEADERS if name.endswith('.h') else SOURCES}/{name}": text for name, text in source_files(kernels).items()
+        f"{HEADERS if name.endswith('.h') else SOURCES}/{name}": text
+        for name, text in source_files(kernels, cut.reading.graph.rounding).items()
     }
     return replace(build, files={**build.files, **sources})
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from tvm import relay
 
-from tvm_pex.frontend.fixed_point import fixed_point
+from tvm_pex.frontend.fixed_point import IDENTITY, fixed_point, tflite_fixed_point
 from tvm_pex.frontend.values import (
     Array,
     Unsupported,
@@ -21,9 +22,19 @@ from tvm_pex.frontend.values import (
     static_shape,
 )
 from tvm_pex.graph import Operator, Pair, Rescale, Shape
+from tvm_pex.rounding import Rounding
 
-Readers = Mapping[relay.Expr, int]
-"""For each expression, by how many arguments and results it is read."""
+
+@dataclass(frozen=True)
+class Readers:
+    """For each expression, by how many arguments and results it is read; and whose integers Pex is to give."""
+
+    counts: Mapping[relay.Expr, int]
+    rounding: Rounding = "tvm"
+
+    def __getitem__(self, expr: relay.Expr) -> int:
+        return self.counts[expr]
+
 
 NAMELESS = ""
 """Stands for names in a Claim's operator."""
@@ -77,16 +88,31 @@ def strip_pads(data: relay.Expr, legal: Callable[[float], bool]) -> tuple[relay.
 
 
 def tensor_rescale(
-    scale_in: relay.Expr, zero_in: relay.Expr, scale_out: relay.Expr, zero_out: relay.Expr
+    scale_in: relay.Expr,
+    zero_in: relay.Expr,
+    scale_out: relay.Expr,
+    zero_out: relay.Expr,
+    *,
+    rounding: Rounding = "tvm",
 ) -> tuple[Rescale, int]:
     """One scale for a whole tensor, and 1 if stock TVM leaves its shift undefined."""
     scales = scalar(scale_in, "input scale"), scalar(scale_out, "output scale")
-    try:
-        fixed = fixed_point(*scales, per_channel=False)
-    except ValueError as error:
-        raise Unsupported(str(error)) from error
+    with unsupported_scales():
+        if rounding == "tvm":
+            fixed = fixed_point(*scales, per_channel=False)
+        else:
+            fixed = IDENTITY if scales[0] == scales[1] else tflite_fixed_point(scales[0] / scales[1])
     zeros = integer(zero_in, "input zero point"), integer(zero_out, "output zero point")
     return Rescale(fixed.multiplier, fixed.shift, *zeros), int(fixed.undefined)
+
+
+@contextmanager
+def unsupported_scales() -> Iterator[None]:
+    """Scales that have no multiplier and shift raise Unsupported."""
+    try:
+        yield
+    except (ValueError, ZeroDivisionError) as error:
+        raise Unsupported(str(error)) from error
 
 
 def pad_attributes(call: relay.Call) -> tuple[Pair, int, float]:

@@ -13,12 +13,12 @@ from tvm_pex.frontend.claim import (
     requantise_arguments,
     sides,
     strip_pads,
+    unsupported_scales,
     used_once,
 )
-from tvm_pex.frontend.fixed_point import fixed_point
+from tvm_pex.frontend.fixed_point import FixedPoint, fixed_point, tflite_fixed_point
 from tvm_pex.frontend.values import (
     Array,
-    Unsupported,
     byte_dtype,
     constant,
     dtype_range,
@@ -33,6 +33,7 @@ from tvm_pex.frontend.values import (
     strip_views,
 )
 from tvm_pex.graph import Convolution, Limits, Shape, Window
+from tvm_pex.rounding import Rounding
 
 _QUANTISED = ("qnn.conv2d", "qnn.conv2d_transpose", "qnn.dense")
 _FLOAT = ("nn.conv2d", "nn.conv2d_transpose", "nn.dense")
@@ -56,11 +57,13 @@ def read_convolution(call: relay.Call, readers: Readers) -> Claim:
     low_in, high_in = dtype_range(byte_dtype(data))
     farthest = max(zero_in - low_in, high_in - zero_in)
     largest = farthest * np.abs(weights.astype(np.int64) - zero_weight).sum(axis=(0, 1, 2))
-    scales, undefined = _scales(call, weights.shape[3], bias, largest)
+    fixed = _fixed_points(call, sums, weights.shape[3], readers.rounding)
+    scales = _scales(call, fixed, bias, largest)
     limits = dtype_range(byte_dtype(call))
     zero_out = integer(call.args[4], "output zero point")
     operator = _nameless(view, window, groups, (zero_in, zero_weight, zero_out), limits)
     constants = {"weights": weights, "scales": scales}
+    undefined = sum(point.undefined for point in fixed)
     return Claim(_kind(sums, operator), operator, (data,), graph_shape(call), byte_dtype(call), constants, undefined)
 
 
@@ -167,12 +170,9 @@ def _kernel_zero_point(expr: relay.Expr) -> int:
     return int(values[0])
 
 
-def _scales(call: relay.Call, channels: int, bias: Array | None, largest: Array) -> tuple[Array, int]:
-    """Rows of (bias, multiplier, shift), and how many shifts are undefined in stock TVM.
-
-    ``largest`` bounds each channel's sums without the bias. What could leave 32 bits is refused: TVM would wrap.
-    """
-    _, scale_in, zero_in, scale_out, _ = requantise_arguments(call)
+def _fixed_points(call: relay.Call, sums: relay.Call, channels: int, rounding: Rounding) -> list[FixedPoint]:
+    """The multiplier and shift of each channel of ``sums``, which ``call`` requantises."""
+    _, scale_in, _, scale_out, _ = requantise_arguments(call)
     scales = constant(scale_in, "requantise scale")
     per_channel = scales.ndim > 0
     if per_channel:
@@ -180,15 +180,33 @@ def _scales(call: relay.Call, channels: int, bias: Array | None, largest: Array)
         require(scales.size in (1, channels), f"it has {scales.size} scales for {channels} channels")
         require(int(call.attrs.axis) in (-1, last), f"its scales are along axis {call.attrs.axis}")
     out = scalar(scale_out, "output scale")
-    try:
-        fixed = [fixed_point(float(s), out, per_channel=per_channel) for s in np.broadcast_to(scales, (channels,))]
-    except ValueError as error:
-        raise Unsupported(str(error)) from error
-    offset = np.zeros(channels, np.int64) if bias is None else bias.astype(np.int64)
-    offset = offset - integer(zero_in, "requantise zero point")
+    with unsupported_scales():
+        if rounding == "tvm":
+            return [fixed_point(float(s), out, per_channel=per_channel) for s in np.broadcast_to(scales, (channels,))]
+        exact = np.broadcast_to(_tflite_scales(sums, scales), (channels,))
+        return [tflite_fixed_point(float(s) / out) for s in exact]
+
+
+def _tflite_scales(sums: relay.Call, scales: Array) -> Array:
+    """The scales of sums. For uint8, and for dense layers with one scale for all channels, TFLite takes products of 32
+    bits, as TVM does; else of 64.
+    """
+    if byte_dtype(sums.args[0]) == "uint8" or (op_name(sums) == "qnn.dense" and scales.size == 1):
+        return scales.astype(np.float64)
+    of_input, of_kernel = (constant(scale, "scale").astype(np.float64) for scale in sums.args[4:6])
+    return of_input * of_kernel
+
+
+def _scales(call: relay.Call, fixed: list[FixedPoint], bias: Array | None, largest: Array) -> Array:
+    """Rows of (bias, multiplier, shift).
+
+    ``largest`` bounds each channel's sums without the bias. What could leave 32 bits is refused: TVM would wrap.
+    """
+    offset = np.zeros(len(fixed), np.int64) if bias is None else bias.astype(np.int64)
+    offset = offset - integer(requantise_arguments(call)[2], "requantise zero point")
     rows = np.stack([offset, [f.multiplier for f in fixed], [f.shift for f in fixed]], axis=1)
     _check_32_bits(rows, largest)
-    return rows.astype(np.int32), sum(f.undefined for f in fixed)
+    return rows.astype(np.int32)
 
 
 def _check_32_bits(rows: Array, largest: Array) -> None:

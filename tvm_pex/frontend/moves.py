@@ -25,7 +25,6 @@ _TOLD_APART = 10**7
 
 def read_concat(call: relay.Call, readers: Readers) -> Claim:
     """concatenate, or qnn.concatenate, which rescales each input whose scale or zero point is not the output's."""
-    del readers
     require(isinstance(call.args[0], relay.Tuple), "its inputs are the results of one operator")
     inputs = tuple(call.args[0].fields)
     rescales: tuple[Rescale | None, ...] = (None,) * len(inputs)
@@ -38,6 +37,8 @@ def read_concat(call: relay.Call, readers: Readers) -> Claim:
             for scale, zero in zip(*(e.fields for e in encodings), strict=True)
         ]
         rescales = tuple(None if _changes_nothing(rescale) else rescale for rescale, _ in found)
+        exact = readers.rounding == "tvm" or not any(rescales)
+        require(exact, "TFLite rescales what it joins in floating point")
         undefined = sum(count for _, count in found)
     axis = int(call.attrs.axis) % len(static_shape(call))
     views = tuple(_side_by_side(data, axis) for data in inputs)

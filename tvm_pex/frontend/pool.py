@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
+from math import prod
 
 from tvm import relay
 
@@ -16,16 +17,20 @@ from tvm_pex.frontend.claim import (
     sides,
     strip_pads,
     tensor_rescale,
+    unsupported_scales,
     used_once,
 )
+from tvm_pex.frontend.fixed_point import tflite_mean
 from tvm_pex.frontend.values import (
     byte_dtype,
     dtype_range,
     element_dtype,
     graph_shape,
     image_shape,
+    integer,
     op_name,
     require,
+    scalar,
     static_shape,
 )
 from tvm_pex.graph import Limits, Pool, Rescale, Shape, Window
@@ -57,7 +62,10 @@ def read_reduction(call: relay.Call, readers: Readers) -> Claim:
     rescale, undefined = None, 0
     if op_name(call) == "qnn.requantize":
         requantise_arguments(call)
-        rescale, undefined = tensor_rescale(*call.args[1:])
+        if readers.rounding == "tflite":
+            rescale = _tflite_rescale(call, op_name(average), window)
+        else:
+            rescale, undefined = tensor_rescale(*call.args[1:])
     else:
         require(byte_dtype(call) == byte_dtype(data), f"it reduces {byte_dtype(data)} to {byte_dtype(call)}")
         require(op_name(average) != "sum", "its sum is not requantised")
@@ -66,6 +74,16 @@ def read_reduction(call: relay.Call, readers: Readers) -> Claim:
     limits = dtype_range(byte_dtype(call))
     claim = _pool(call, data, window, reduction=op_name(average), bounds=limits, rescale=rescale)
     return dataclasses.replace(claim, undefined_shifts=undefined)
+
+
+def _tflite_rescale(call: relay.Call, average: str, window: Window) -> Rescale:
+    """Of the sums: TFLite's mean is the only average that rescales."""
+    require(average == "mean", "TFLite averages into the type and the scale of what it reads")
+    scale_in, zero_in, scale_out, zero_out = call.args[1:]
+    with unsupported_scales():
+        fixed = tflite_mean(scalar(scale_in, "input scale") / scalar(scale_out, "output scale"), prod(window.kernel))
+    zeros = integer(zero_in, "input zero point"), integer(zero_out, "output zero point")
+    return Rescale(fixed.multiplier, fixed.shift, *zeros)
 
 
 def read_float_reduction(call: relay.Call, readers: Readers) -> Claim:

@@ -9,7 +9,20 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Sequence
 
-from tvm_pex.graph import Concat, Convolution, Gather, Graph, Operator, Pad, Pair, Patches, Pool, Slice, Window
+from tvm_pex.graph import (
+    Concat,
+    Convolution,
+    Gather,
+    Graph,
+    Operator,
+    Pad,
+    Pair,
+    Patches,
+    Pool,
+    Slice,
+    Window,
+    window_on,
+)
 from tvm_pex.scheduling.rings import Use, ring_pixels, use_of, wait
 from tvm_pex.scheduling.schedule import Ring, Segment, Stage
 from tvm_pex.scheduling.strips import Columns, Sliding, strip_columns
@@ -87,7 +100,7 @@ def _cut_into_strips(links: _Links, strips: int) -> int:
         raise Unschedulable("a reduction adds each pixel up once: it has no strips")
     if any(op.window.mirror is not None for op in links.operators):
         raise Unschedulable("what lies beyond a mirror is in another strip")
-    outside = outside_tensors(links.graph, [op.name for op in links.operators])
+    outside = whole_outputs(links.graph, links.operators)
     strides = _axis_strides(links, 1)
     sliding = [
         Sliding(
@@ -123,7 +136,7 @@ def sliced_channels(graph: Graph, operators: Sequence[Operator]) -> int | None:
        channel by channel, leaves the segment.
     """
     made = {op.output for op in operators}
-    outside = outside_tensors(graph, [op.name for op in operators])
+    outside = whole_outputs(graph, operators)
     channels: set[int] = set()
     for position, op in enumerate(operators):
         width = graph.tensors[op.output].shape[2]
@@ -148,7 +161,7 @@ def _by_channel(op: Operator, width: int) -> bool:
         return False
     if isinstance(op, Pad) and op.views[0][2] != width:
         return False
-    return op.views[0][2] == width and (not isinstance(op, Convolution) or op.groups == width)
+    return all(view[2] == width for view in op.views) and (not isinstance(op, Convolution) or op.groups == width)
 
 
 class _Links:
@@ -166,10 +179,12 @@ class _Links:
         self.producers: list[list[int]] = [[] for _ in operators]
         self.consumers: list[list[int]] = [[] for _ in operators]
         for k, op in enumerate(operators):
-            for tensor, view in zip(op.inputs, op.views, strict=True):
+            for position, (tensor, view) in enumerate(zip(op.inputs, op.views, strict=True)):
                 p = made.get(tensor)
                 if p is None:
                     continue
+                if 0 in window_on(op, position, graph.tensors[op.output].shape).stride:
+                    raise Unschedulable(f"{op.name} reads {tensor} over and over")
                 if view != graph.tensors[tensor].shape:
                     raise Unschedulable(f"{op.name} reads {tensor} under another shape")
                 if self.reduction[p]:
@@ -304,17 +319,16 @@ def _copied_at_once(links: _Links, strides: Sequence[Pair], delays: Sequence[Pai
 def _rings(links: _Links, stages: Sequence[Stage]) -> Iterable[tuple[str, int]]:
     """(tensor, pixels) for every tensor that lives only inside the segment."""
     strides, delays = [s.stride for s in stages], [s.delay for s in stages]
-    outside = outside_tensors(links.graph, [op.name for op in links.operators])
+    outside = whole_outputs(links.graph, links.operators)
     for k, op in enumerate(links.operators):
         if op.output not in outside:
             yield op.output, _ring_pixels(links, strides, delays, k)
 
 
-def outside_tensors(graph: Graph, operators: Sequence[str]) -> set[str]:
-    """Tensors that something outside ``operators`` reads, the caller included: they must be whole."""
-    inside = set(operators)
-    read = {name for op in graph.operators if op.name not in inside for name in op.inputs}
-    return read | set(graph.outputs)
+def whole_outputs(graph: Graph, operators: Sequence[Operator]) -> set[str]:
+    """What ``operators`` make and something else reads, the caller included: it must be whole."""
+    inside = {op.name for op in operators}
+    return {op.output for op in operators if op.output in graph.outputs or not graph.readers[op.output] <= inside}
 
 
 def _ring_pixels(links: _Links, strides: Sequence[Pair], delays: Sequence[Pair], k: int) -> int:

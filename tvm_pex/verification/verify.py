@@ -94,7 +94,7 @@ def verify(
         arena_bytes=compiled.arena_bytes,
         pools=compiled.pools,
         guard_intact=actual.guard_intact,
-        max_abs_diff=max(_largest_difference(one, other) for one, other in pairs),
+        max_abs_diff=max(largest_difference(one, other) for one, other in pairs),
         undefined_shift_channels=undefined,
         guard_faults=actual.guard_faults,
         tolerance=TOLERANCE if any(differs_as_float(one, other) for one, other in pairs) else None,
@@ -197,10 +197,10 @@ def same(expected: Array, actual: Array) -> bool:
         return expected.tobytes() == actual.tobytes()
     finite = expected[np.isfinite(expected)].astype(np.float64)
     span = float(np.ptp(finite)) if finite.size else 0.0
-    return _largest_difference(expected, actual) <= TOLERANCE * span
+    return largest_difference(expected, actual) <= TOLERANCE * span
 
 
-def _largest_difference(one: Array, other: Array) -> float:
+def largest_difference(one: Array, other: Array) -> float:
     """0 exactly where the bytes are equal or the numbers compare equal; infinite against a NaN."""
     if one.dtype.kind == "f":
         difference = np.abs(one.astype(np.float64) - other.astype(np.float64))

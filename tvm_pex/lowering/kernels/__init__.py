@@ -13,10 +13,12 @@ from typing import Any
 
 from tvm_pex.graph import (
     Add,
+    Binary,
     Concat,
     Convolution,
     Dequantize,
     Gather,
+    Lookup,
     Operator,
     Pad,
     Patches,
@@ -26,7 +28,7 @@ from tvm_pex.graph import (
     Slice,
 )
 from tvm_pex.lowering.kernels.convolution import convolution, pack_weights
-from tvm_pex.lowering.kernels.elementwise import add, dequantize, quantize
+from tvm_pex.lowering.kernels.elementwise import add, binary, dequantize, lookup, quantize
 from tvm_pex.lowering.kernels.external import emit_run
 from tvm_pex.lowering.kernels.moves import concat, gather, pad, patches, slice_
 from tvm_pex.lowering.kernels.place import Expr, Moment, Place, Running, Store, loop_name
@@ -39,12 +41,14 @@ _EMITTERS: dict[type, Callable[..., None]] = {
     Convolution: convolution,
     Pool: pool,
     Add: add,
+    Binary: binary,
     Pad: pad,
     Concat: concat,
     Slice: slice_,
     Patches: patches,
     Resize: resize,
     Gather: gather,
+    Lookup: lookup,
     Quantize: quantize,
     Dequantize: dequantize,
 }

@@ -37,7 +37,7 @@ def concat(ib: Any, op: Concat, place: Place, moment: Moment) -> None:
         with ib.for_range(0, view[2], loop_name(op.name, "c")) as c:
             value = store.pointer[pixel + c]
             if rescale:
-                value = clipped(op, place, rescaled_by(rescale, place.wide(value)) + rescale.zero_out)
+                value = clipped(op, place, rescaled_by(rescale, place.wide(value), place.rounding) + rescale.zero_out)
             place.output.pointer[first + c] = value
 
 

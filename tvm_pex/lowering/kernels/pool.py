@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from typing import Any
 
@@ -46,10 +47,22 @@ def _joined(op: Pool, so_far: Expr, value: Expr) -> Expr:
 def pooled(op: Pool, place: Place, size: Expr = None) -> Expr:
     """What becomes of the sum or the maximum in the scratch; ``size`` is that of the window, None if it is whole."""
     value = place.scratch[0]
+    size = math.prod(op.window.kernel) if size is None else size
+    if op.rescale and place.rounding == "tflite":  # it divides, too
+        whole = dataclasses.replace(op.rescale, zero_in=size * op.rescale.zero_in)
+        return clipped(op, place, rescaled_by(whole, value, place.rounding) + op.rescale.zero_out)
     if not (op.maximum or op.total):
-        size = math.prod(op.window.kernel) if size is None else size
-        divide = tir.Div if place.dtype == "float32" else tir.truncdiv
-        value = divide(value, place.wide(size))
+        value = _average(value, size, place)
     if op.rescale:
-        value = rescaled_by(op.rescale, value) + op.rescale.zero_out
+        value = rescaled_by(op.rescale, value, place.rounding) + op.rescale.zero_out
     return clipped(op, place, value)
+
+
+def _average(total: Expr, size: Expr, place: Place) -> Expr:
+    size = place.wide(size)
+    if place.dtype == "float32":
+        return tir.Div(total, size)
+    if place.rounding == "tflite":  # halves away from zero
+        half = tir.truncdiv(size, 2)
+        total = total + tir.Select(total > 0, half, -half)
+    return tir.truncdiv(total, size)

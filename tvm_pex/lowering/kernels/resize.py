@@ -24,7 +24,7 @@ def resize(ib: Any, op: Resize, place: Place, moment: Moment) -> None:
         ]
         value = _between(lines[0], lines[1], down)
         if place.dtype_out != "float32":
-            value = quantized(op, place, value)
+            value = quantized(op, place, value * tir.const(op.inverse, "float32"))
         place.output.pointer[output + c] = value
 
 
@@ -43,4 +43,4 @@ def _between(a: Expr, b: Expr, part: Expr) -> Expr:
 
 
 def _value(op: Resize, place: Place, value: Expr) -> Expr:
-    return value if place.dtype_out == "float32" else dequantized(op, value)
+    return value if place.dtype_out == "float32" else dequantized(op, value, tir.const(op.scale, "float32"))
