@@ -182,6 +182,7 @@ def _quantize_operator(call: relay.Call) -> Quantize:
 
 def _quantised_resize(call: relay.Call, after: Quantize, readers: Readers) -> Claim:
     """quantize (resize2d (dequantize)), as TVM's importer gives a linear one: the floats exist nowhere as a tensor."""
+    require(readers.rounding == "tvm", "TFLite resizes integers in integers")
     floats = used_once(call.args[0], readers)
     before, resized = _read_dequantize(used_once(floats.args[0], readers), readers), read_resize(floats, readers)
     require(isinstance(resized.operator, Resize), "it copies floats")

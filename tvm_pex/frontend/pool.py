@@ -62,7 +62,7 @@ def read_reduction(call: relay.Call, readers: Readers) -> Claim:
     rescale, undefined = None, 0
     if op_name(call) == "qnn.requantize":
         requantise_arguments(call)
-        if readers.rounding == "tflite":
+        if readers.rounding == "tflite" and op_name(average) != "max":
             rescale = _tflite_rescale(call, op_name(average), window)
         else:
             rescale, undefined = tensor_rescale(*call.args[1:])
@@ -78,6 +78,7 @@ def read_reduction(call: relay.Call, readers: Readers) -> Claim:
 
 def _tflite_rescale(call: relay.Call, average: str, window: Window) -> Rescale:
     """Of the sums: TFLite's mean is the only average that rescales."""
+    require(average != "sum", "TFLite rescales sums otherwise")
     require(average == "mean", "TFLite averages into the type and the scale of what it reads")
     scale_in, zero_in, scale_out, zero_out = call.args[1:]
     with unsupported_scales():
