@@ -49,10 +49,8 @@ def network(rng):
 
 def converted(model, rng):
     for layer in model.layers:  # outputs that vary, and channels of scales of their own
-        weights = [
-            rng.normal(0, 1, array.shape) * np.exp(rng.normal(-0.5, 1, array.shape[-1]))
-            for array in layer.get_weights()
-        ]
+        arrays = layer.get_weights()
+        layer.set_weights([rng.normal(0, 1, a.shape) * np.exp(rng.normal(-0.5, 1, a.shape[-1])) for a in arrays])
     converter = tf.lite.TFLiteConverter.from_keras_model(model)
     converter.optimizations = [tf.lite.Optimize.DEFAULT]
     shape = (1, *model.inputs[0].shape[1:])
