@@ -40,7 +40,8 @@ def _gone(wires: Wiring, kept: Mapping[str, Channels]) -> frozenset[int]:
             raise ValueError(f"there is no group {name}; there are {', '.join(wires.groups)}")
         if not set(channels.tolist()) & set(wires.groups[name].tolist()):
             raise ValueError(f"{name} would be left without a channel")
-    return frozenset(c for name, channels in kept.items() for c in set(wires.groups[name].tolist()) - set(channels.tolist()))
+    removed = (set(wires.groups[name].tolist()) - set(channels.tolist()) for name, channels in kept.items())
+    return frozenset().union(*removed)
 
 
 def _resize(config: dict[str, Any], layer: Layer, wires: Wiring, gone: frozenset[int]) -> None:
@@ -55,17 +56,13 @@ def _alive(channels: Channels, gone: frozenset[int]) -> npt.NDArray[np.bool_]:
     return np.array([channel not in gone for channel in channels.tolist()], bool)
 
 
-def _cut_weights(
-    model: Any, architecture: Architecture, wires: Wiring, gone: frozenset[int]
-) -> dict[str, list[Array]]:
-    """By layer the weights that are left of it, in Keras' order."""
-    found = {}
+def _cut_weights(model: Any, architecture: Architecture, wires: Wiring, gone: frozenset[int]) -> dict[str, list[Array]]:
+    """By layer the weights that are left of it, in Keras' order. Those of layers without channels of ours stay."""
+    found = {layer.name: layer.get_weights() for layer in model.layers}
     for layer in architecture.layers:
-        if layer.inputs and layer.kind in (*MAKERS, *DEPTHWISE, *NORMS):
+        if layer.kind in (*MAKERS, *DEPTHWISE, *NORMS):
             read, made = _alive(wires.reads[layer.name][0], gone), _alive(wires.makes[layer.name], gone)
-            found[layer.name] = [_cut(layer, w, read, made) for w in model.get_layer(layer.name).get_weights()]
-        elif any(operation.name == layer.name and getattr(operation, "weights", ()) for operation in model.operations):
-            found[layer.name] = model.get_layer(layer.name).get_weights()
+            found[layer.name] = [_cut(layer, weights, read, made) for weights in found[layer.name]]
     return found
 
 
