@@ -68,3 +68,14 @@ def _head(x: Any, generator: np.random.Generator) -> Any:
         return layers.GlobalAveragePooling2D()(x)
     pooled = layers.MaxPooling2D(2)(x) if kind == 1 else layers.AveragePooling2D(2)(x)
     return layers.Dense(7, activation="relu")(layers.Flatten()(pooled))
+
+
+def padded_network() -> Any:
+    """Padding by layers of its own, a vector that becomes an image, and a pool of part of the rows."""
+    x = keras.Input((160,))
+    image = layers.Reshape((16, 10, 1))(x)
+    y = layers.Conv2D(8, (5, 3), strides=2, activation="relu")(layers.ZeroPadding2D(((2, 1), (0, 2)))(image))
+    y = layers.DepthwiseConv2D(3, strides=(2, 1))(layers.ZeroPadding2D(1)(y))
+    y = layers.ReLU()(layers.Add()([y, layers.Conv2D(8, 1, use_bias=False)(y)]))
+    y = layers.Flatten()(layers.AveragePooling2D((2, 1))(layers.Dropout(0.5)(y)))
+    return keras.Model(x, layers.Dense(3)(y))
