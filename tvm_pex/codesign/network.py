@@ -32,9 +32,9 @@ from tvm_pex.graph import (
     Window,
     constants_of,
 )
-from tvm_pex.memory_planner import DEFAULT_EFFORT
+from tvm_pex.memory_planner import plan_memory
 from tvm_pex.scheduling.layers import layer_bytes
-from tvm_pex.scheduling.scratch import peak_of
+from tvm_pex.scheduling.lifetimes import memory_problem
 from tvm_pex.scheduling.search import find_schedule
 
 _WEIGHED = "Conv2D", "DepthwiseConv2D", "Dense"
@@ -45,25 +45,45 @@ _SAME = Rescale(1, 0, 0, 0)
 
 
 @dataclass(frozen=True)
-class Size:
-    """What budgets are about: ``arena`` and ``layers`` (layer by layer) in bytes of RAM, ``flash`` in bytes of weights,
-    biases and scales, ``macs`` of one inference."""
+class Load:
+    """A measure of a program: its ``peak``, and what it is the largest of (bytes in use, operator by operator)."""
 
-    arena: int
-    layers: int
-    flash: int
-    macs: int
+    peak: int
+    parts: tuple[int, ...]
+
+    def above(self, target: int) -> int:
+        """What lies above the target, in all parts together."""
+        return sum(max(part - target, 0) for part in self.parts)
+
+
+def arena_load(graph: Graph, overwrite_input: bool = False) -> Load:
+    """The least arena, as the compiler finds it: schedule, then plan. Its parts are the segments' tops."""
+    kept = frozenset() if overwrite_input else frozenset(graph.inputs)
+    schedule = find_schedule(graph, kept=kept)
+    problem = memory_problem(graph, schedule, kept=kept)
+    plan = plan_memory(problem)
+    times = sorted({buffer.first for buffer in problem.buffers})
+    tops = [
+        max((plan.offsets[b.name] + b.bytes for b in problem.buffers if b.first <= time <= b.last), default=0)
+        for time in times
+    ]
+    return Load(plan.peak, tuple(tops))
+
+
+def layers_load(graph: Graph) -> Load:
+    """Memory where each operator runs on whole tensors."""
+    loads = layer_bytes(graph).values()
+    return Load(max(loads), tuple(loads))
 
 
 def arena_bytes(graph: Graph, overwrite_input: bool = False) -> int:
-    """The least arena, as the compiler finds it: schedule, then plan. Kernels' scratch beyond it is what it may add."""
-    kept = frozenset() if overwrite_input else frozenset(graph.inputs)
-    return peak_of(graph, find_schedule(graph, kept=kept), kept, DEFAULT_EFFORT)
+    """The least arena; ``--ram`` of that many bytes can be met."""
+    return arena_load(graph, overwrite_input).peak
 
 
 def layer_by_layer(graph: Graph) -> int:
     """The arena where each operator runs on whole tensors."""
-    return max(layer_bytes(graph).values())
+    return layers_load(graph).peak
 
 
 def flash_bytes(graph: Graph) -> int:
@@ -75,11 +95,6 @@ def flash_bytes(graph: Graph) -> int:
             (rows, columns), depth = op.window.kernel, op.views[0][2] // op.groups
             total += channels * (rows * columns * depth + _CHANNEL_BYTES)
     return total
-
-
-def size_of(graph: Graph, overwrite_input: bool = False) -> Size:
-    """All of it; takes as long as a search for the schedule."""
-    return Size(arena_bytes(graph, overwrite_input), layer_by_layer(graph), flash_bytes(graph), graph.macs())
 
 
 @dataclass(frozen=True)
@@ -101,7 +116,7 @@ class _Building:
 def int8_graph(architecture: Architecture) -> Graph:
     """Raises NotPrunable for a layer that this module cannot say the program of."""
     building = _Building()
-    readers = {name: 0 for name in (layer.name for layer in architecture.layers)}
+    readers = dict.fromkeys((layer.name for layer in architecture.layers), 0)
     for name in (name for layer in architecture.layers for name in layer.inputs):
         readers[name] += 1
     for layer in architecture.layers:

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tvm_pex.codesign.architecture import Architecture, Layer, architecture_of
-from tvm_pex.codesign.wiring import DEPTHWISE, MAKERS, NORMS, Channels, Wiring, wiring
+from tvm_pex.codesign.wiring import DEPTHWISE, MAKERS, NORMS, Channels, Wiring, alive, wiring
 
 Array = npt.NDArray[Any]
 _SIZES = {"Conv1D": "filters", "Conv2D": "filters", "Dense": "units"}
@@ -45,15 +45,11 @@ def _gone(wires: Wiring, kept: Mapping[str, Channels]) -> frozenset[int]:
 
 
 def _resize(config: dict[str, Any], layer: Layer, wires: Wiring, gone: frozenset[int]) -> None:
-    count = int(_alive(wires.makes[layer.name], gone).sum())
+    count = int(alive(wires.makes[layer.name], gone).sum())
     if layer.kind in MAKERS:
         config[_SIZES[layer.kind]] = count
     elif layer.kind == "Reshape":
         config["target_shape"] = (*layer.shape[:-1], count)
-
-
-def _alive(channels: Channels, gone: frozenset[int]) -> npt.NDArray[np.bool_]:
-    return np.array([channel not in gone for channel in channels.tolist()], bool)
 
 
 def _cut_weights(model: Any, architecture: Architecture, wires: Wiring, gone: frozenset[int]) -> dict[str, list[Array]]:
@@ -61,7 +57,7 @@ def _cut_weights(model: Any, architecture: Architecture, wires: Wiring, gone: fr
     found = {layer.name: layer.get_weights() for layer in model.layers}
     for layer in architecture.layers:
         if layer.kind in (*MAKERS, *DEPTHWISE, *NORMS):
-            read, made = _alive(wires.reads[layer.name][0], gone), _alive(wires.makes[layer.name], gone)
+            read, made = alive(wires.reads[layer.name][0], gone), alive(wires.makes[layer.name], gone)
             found[layer.name] = [_cut(layer, weights, read, made) for weights in found[layer.name]]
     return found
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -57,6 +57,20 @@ def wiring(architecture: Architecture) -> Wiring:
     reads = {layer.name: tuple(makes[name] for name in layer.inputs) for layer in architecture.layers}
     makers = [layer.name for layer in architecture.layers if _makes_new(layer)]
     return Wiring(reads, makes, _groups(makers, makes, ties.kept()))
+
+
+def alive(channels: Channels, gone: frozenset[int]) -> npt.NDArray[np.bool_]:
+    """Which positions of an axis are left when the channels ``gone`` are."""
+    return np.array([channel not in gone for channel in channels.tolist()], bool)
+
+
+def without(architecture: Architecture, wires: Wiring, gone: frozenset[int]) -> Architecture:
+    """The architecture with smaller tensors. ``config`` of its layers stays as it was, and so does ``wires``."""
+
+    def shrunk(layer: Layer) -> Layer:
+        return replace(layer, shape=(*layer.shape[:-1], int(alive(wires.makes[layer.name], gone).sum())))
+
+    return replace(architecture, layers=tuple(shrunk(layer) for layer in architecture.layers))
 
 
 def _shapes(architecture: Architecture, layer: Layer) -> list[tuple[int, ...]]:
