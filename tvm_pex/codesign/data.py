@@ -2,8 +2,8 @@
 
 1. ``fashion-mnist``: the files of the Debian package dataset-fashion-mnist, in FASHION_MNIST.
 2. A folder of classes, each a folder of pictures (.jpg, .png) or of recordings (.wav, 16 bits, one channel).
-3. A folder with ``train`` and ``test``, each such a folder. Otherwise a fifth is for testing: of pictures every fifth of
-   a class; of recordings named SPEAKER_ANYTHING.wav whole speakers, who are nowhere in training.
+3. A folder with ``train`` and ``test``, each such a folder. Otherwise a fifth is for testing: of pictures every fifth
+   of a class; of recordings named SPEAKER_ANYTHING.wav whole speakers, who are nowhere in training.
 
 Pictures are resized to the network's input and lie between 0 and 1. Recordings become logarithms of the energies in mel
 bands, (frames, bands, 1): as many as the input has, over the ``SECONDS`` that a recording is cut or padded to.
@@ -23,6 +23,7 @@ import numpy.typing as npt
 
 from tvm_pex.codesign.architecture import Shape
 
+DEFAULT = "fashion-mnist"
 FASHION_MNIST = Path("/usr/share/datasets/fashion-mnist")
 FASHION_CLASSES = "T-shirt", "trouser", "pullover", "dress", "coat", "sandal", "shirt", "sneaker", "bag", "ankle boot"
 PICTURES, SOUND = (".jpg", ".jpeg", ".png"), ".wav"
@@ -65,10 +66,7 @@ class Data:
 
 def load(source: str, shape: Shape, limit: int | None = None) -> Data:
     """``limit``: no more than so many for training, and for testing. Raises DataError."""
-    if source == "fashion-mnist":
-        found = _fashion_mnist(FASHION_MNIST, shape)
-    else:
-        found = _folder(Path(source), shape)
+    found = _fashion_mnist(FASHION_MNIST, shape) if source == DEFAULT else _folder(Path(source), shape)
     classes, train, test, mirrored = found
     order = np.random.default_rng(0).permutation(len(train))
     if limit is not None:
@@ -114,9 +112,7 @@ def _resized(images: Array, shape: Shape) -> Array:
 
 def _folder(folder: Path, shape: Shape) -> Found:
     if not folder.is_dir():
-        raise DataError(
-            f"{folder}: give fashion-mnist or a folder with a folder of pictures or recordings for each class"
-        )
+        raise DataError(f"{folder}: give {DEFAULT} or a folder with a folder of pictures or recordings for each class")
     divided = (folder / "train").is_dir() and (folder / "test").is_dir()
     first = folder / "train" if divided else folder
     classes = tuple(sorted(path.name for path in first.iterdir() if path.is_dir()))
