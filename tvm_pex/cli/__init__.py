@@ -1,4 +1,4 @@
-"""The command ``tvm-pex``: one module for each of plan, compile, verify and run.
+"""The command ``tvm-pex``: one module for each of plan, compile, verify, run and prune.
 
 Exit status: 0 done; 1 ``verify`` or ``run`` found a difference; 2 bad input or a missing tool; 3 nothing fits
 ``--ram``, ``--pool`` or the device; 4 the firmware did not end. For 2, 3 and 4 one line says what is wrong.
@@ -12,6 +12,7 @@ import click
 from tvm_pex import __version__
 from tvm_pex.cli.compile import compile_
 from tvm_pex.cli.plan import plan
+from tvm_pex.cli.prune import prune
 from tvm_pex.cli.run import run
 from tvm_pex.cli.verify import verify
 
@@ -22,5 +23,5 @@ def main() -> None:
     """Run neural networks slice by slice, in a fraction of the memory, with the same bits."""
 
 
-for command in (plan, compile_, verify, run):
+for command in (plan, compile_, verify, run, prune):
     main.add_command(command)
