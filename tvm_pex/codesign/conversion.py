@@ -30,7 +30,7 @@ def to_tflite(model: Any, samples: Floats) -> bytes:
     converter.representative_dataset = representative
     converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
     converter.inference_input_type = converter.inference_output_type = tf.int8
-    with _quiet():
+    with quiet():
         return bytes(converter.convert())
 
 
@@ -47,8 +47,8 @@ def of_one(model: Any) -> Any:
 
 
 @contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """The converter reports to standard output, its libraries to file descriptor 2: that goes nowhere meanwhile."""
+def quiet() -> Iterator[None]:
+    """TensorFlow reports to standard output, its libraries to file descriptor 2: that goes nowhere meanwhile."""
     sys.stderr.flush()
     kept = os.dup(2)
     with open(os.devnull, "w") as nowhere, warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):

@@ -25,7 +25,7 @@ def importance(model: Any, wires: Wiring, kind: str, batches: Batches) -> dict[i
 
     Raises ValueError where a group has nothing to be judged by.
     """
-    by_layer = {"l1": _l1, "bn-gamma": _gamma, "taylor": lambda model: _taylor(model, batches)}[kind](model)
+    by_layer = _taylor(model, batches) if kind == "taylor" else _l1(model) if kind == "l1" else _gamma(model)
     totals = {channel: 0.0 for channels in wires.groups.values() for channel in channels.tolist()}
     judged = set()
     for name, scores in by_layer.items():
@@ -74,11 +74,11 @@ def _taylor(model: Any, batches: Batches) -> dict[str, Scores]:
 
 
 def _summed(array: npt.NDArray[Any]) -> Scores:
-    return array.sum(axis=tuple(range(array.ndim - 1)), dtype=np.float64)
+    return np.asarray(array.reshape(-1, array.shape[-1]).sum(axis=0), np.float64)
 
 
 def _per_channel(array: npt.NDArray[Any]) -> Scores:
-    return array.mean(axis=tuple(range(array.ndim - 1)), dtype=np.float64)
+    return np.asarray(array.reshape(-1, array.shape[-1]).mean(axis=0), np.float64)
 
 
 def _relative(scores: Scores) -> Scores:

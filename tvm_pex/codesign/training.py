@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from tvm_pex.codesign.conversion import quiet
 from tvm_pex.codesign.data import Data, Split
 
 BATCH = 64
@@ -21,7 +22,8 @@ def tensorflow() -> Any:
     """TensorFlow, told to be quiet and to compute the same each time."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")  # it rounds as the processor likes
-    import tensorflow as tf
+    with quiet():
+        import tensorflow as tf
 
     tf.config.experimental.enable_op_determinism()
     return tf
@@ -39,17 +41,17 @@ def train(model: Any, data: Data, epochs: int, rate: float, seed: int, report: R
     loss_of = tf.keras.losses.SparseCategoricalCrossentropy()
     optimizer.build(model.trainable_variables)
 
-    @tf.function  # type: ignore[misc]
     def step(inputs: Any, labels: Any) -> None:
         with tf.GradientTape() as tape:
             loss = loss_of(labels, model(inputs, training=True))
         optimizer.apply_gradients(zip(tape.gradient(loss, model.trainable_variables), model.trainable_variables))
 
+    compiled = tf.function(step)
     for epoch in range(epochs):
         order = generator.permutation(count)
         for batch in range(batches):
             part = data.train.part(order[batch * BATCH : (batch + 1) * BATCH])
-            step(_varied(part.inputs, data.mirrored, generator), part.labels)
+            compiled(_varied(part.inputs, data.mirrored, generator), part.labels)
             report(epoch * batches + batch + 1, total)
 
 
