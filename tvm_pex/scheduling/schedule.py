@@ -16,8 +16,8 @@ which without ``up`` and ``mirror`` is ``delay_p + stride_p * min(reach - pad, s
 
 Along an axis that is not in ``Segment.axes`` everything happens at time 0: a segment over ``rows`` alone computes whole
 rows. A segment over pixels may compute a *run* of them at a moment: then c counts runs of its row, the last of which
-may be shorter, and newest_p is a run. Operators whose only window covers their whole input run over the *input's* pixels
-and keep running sums, or maxima.
+may be shorter, and newest_p is a run. Operators whose only window covers their whole input run over the *input's*
+pixels and keep running sums, or maxima.
 
 A tensor between two operators of a segment is a *ring*: pixel (r, c) lives at position ``(r * width + c) % pixels``, in
 a ring of a single run at ``c % run``. A ring of 0 pixels has no memory: it is read by a Concat alone, which copies it
