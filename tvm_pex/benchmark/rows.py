@@ -47,6 +47,20 @@ class Difference:
 
 
 @dataclass(frozen=True)
+class Agreement:
+    """The share of elements that are those of ``reference``, up to our last operator and of the model's outputs.
+
+    As it is, rounding as stock TVM does, and with ``--rounding tflite``. Floats count where they have the same bytes.
+    """
+
+    reference: str
+    owned: float
+    owned_rounded: float
+    outputs: float
+    outputs_rounded: float
+
+
+@dataclass(frozen=True)
 class Row:
     """One way to run a model. ``reason``: why it cannot be run so.
 
@@ -97,6 +111,7 @@ class Subject:
     owned_operators: int | None = None
     stock_operators: int | None = None
     front: Sequence[tuple[int, int]] = ()
+    agreement: Agreement | None = None
     rows: Sequence[Row] = ()
     reason: str = ""
 
@@ -132,4 +147,7 @@ def row_from_json(value: Json) -> Row:
 
 def subject_from_json(value: Json) -> Subject:
     front = tuple((int(at), int(count)) for at, count in value["front"])
-    return Subject(**{**value, "front": front, "rows": tuple(row_from_json(row) for row in value["rows"])})
+    agreement = Agreement(**value["agreement"]) if value["agreement"] else None
+    return Subject(
+        **{**value, "front": front, "agreement": agreement, "rows": tuple(row_from_json(row) for row in value["rows"])}
+    )

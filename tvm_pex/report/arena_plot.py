@@ -14,6 +14,7 @@ from xml.etree import ElementTree
 from tvm_pex.memory_planner import Plan, Problem
 
 Points = Sequence[tuple[int, int]]  # (arena bytes, instructions)
+Values = Sequence[tuple[int, float]]
 
 _WIDTH, _HEIGHT, _LEFT, _TOP, _GAP = 480, 360, 90, 50, 60
 _COLOURS = ("#4477aa", "#ee6677", "#228833", "#ccbb44", "#66ccee", "#aa3377", "#999933", "#ee8866")
@@ -33,15 +34,13 @@ class Panel:
 def arena_svg(title: str, panels: Sequence[Panel], front: Points = ()) -> str:
     """A picture that stands alone: ``panels`` side by side and, when given, the front behind them."""
     svg, size = _picture(len(panels) + bool(front), title)
-    svg.attrib.update({"width": str(size[0]), "height": str(size[1]), "font-family": "sans-serif", "font-size": "12"})
-    _add(svg, "rect", x=0, y=0, width=size[0], height=size[1], fill="white")
+    _stand_alone(svg, size)
     highest = _highest(panels)
     for place, panel in enumerate(panels):
         _arena(svg, place, panel, highest)
     if front:
         _front(svg, len(panels), front)
-    ElementTree.indent(svg)
-    return '<?xml version="1.0" encoding="UTF-8"?>\n' + ElementTree.tostring(svg, encoding="unicode") + "\n"
+    return _file(svg)
 
 
 def inline_svgs(panels: Sequence[Panel], front: Points = ()) -> list[str]:
@@ -52,17 +51,19 @@ def inline_svgs(panels: Sequence[Panel], front: Points = ()) -> list[str]:
         _arena(svg, 0, panel, _highest(panels))
         pictures.append(svg)
     if front:
-        svg, _ = _picture(1, "Memory and instructions")
+        svg, _ = _picture(1, "Memory and predicted instructions")
         _front(svg, 0, front)
         pictures.append(svg)
     return [ElementTree.tostring(svg, encoding="unicode") for svg in pictures]
 
 
-def line_svg(heading: str, across: str, up: str, lines: Mapping[str, Points]) -> str:
-    """Values over values for a page, a line for each name, each point naming itself; from zero on."""
-    svg, _ = _picture(1, heading)
+def line_svg(heading: str, across: str, up: str, lines: Mapping[str, Values]) -> str:
+    """A picture that stands alone: values over values, a line for each name, each point naming itself; from zero on."""
+    svg, size = _picture(1, heading)
+    _stand_alone(svg, size)
     points = [point for line in lines.values() for point in line]
-    axes = _Axes(svg, 0, (0, max((x for x, _ in points), default=1)), (0, max((y for _, y in points), default=1)))
+    highest = math.ceil(max((y for _, y in points), default=1))
+    axes = _Axes(svg, 0, (0, max((x for x, _ in points), default=1)), (0, max(highest, 1)))
     axes.draw(heading, across, up)
     for number, (name, line) in enumerate(lines.items()):
         colour = _COLOURS[number % len(_COLOURS)]
@@ -72,7 +73,7 @@ def line_svg(heading: str, across: str, up: str, lines: Mapping[str, Points]) ->
             dot = _add(svg, "circle", cx=axes.x(x), cy=axes.y(y), r=4, fill=colour)
             ElementTree.SubElement(dot, "title").text = f"{name}: {x:,}, {y:,}"
         _text(svg, axes.left + 12, _TOP + 22 + 20 * number, name).set("fill", colour)
-    return ElementTree.tostring(svg, encoding="unicode")
+    return _file(svg)
 
 
 def _picture(panels: int, title: str) -> tuple[ElementTree.Element, tuple[int, int]]:
@@ -82,6 +83,16 @@ def _picture(panels: int, title: str) -> tuple[ElementTree.Element, tuple[int, i
     svg.set("fill", "currentColor")
     ElementTree.SubElement(svg, "title").text = title
     return svg, size
+
+
+def _stand_alone(svg: ElementTree.Element, size: tuple[int, int]) -> None:
+    svg.attrib.update({"width": str(size[0]), "height": str(size[1]), "font-family": "sans-serif", "font-size": "12"})
+    _add(svg, "rect", x=0, y=0, width=size[0], height=size[1], fill="white")
+
+
+def _file(svg: ElementTree.Element) -> str:
+    ElementTree.indent(svg)
+    return '<?xml version="1.0" encoding="UTF-8"?>\n' + ElementTree.tostring(svg, encoding="unicode") + "\n"
 
 
 def _highest(panels: Sequence[Panel]) -> int:
@@ -117,7 +128,7 @@ def _arena(svg: ElementTree.Element, place: int, panel: Panel, highest: int) -> 
 
 def _front(svg: ElementTree.Element, place: int, front: Points) -> None:
     axes = _Axes(svg, place, (0, max(at for at, _ in front)), (min(n for _, n in front), max(n for _, n in front) + 1))
-    axes.draw("Memory and instructions", "arena, bytes", "instructions")
+    axes.draw("Memory and predicted instructions", "arena, bytes", "instructions")
     for at, instructions in front:
         dot = _add(svg, "circle", cx=axes.x(at), cy=axes.y(instructions), r=4, fill=_COLOURS[0])
         ElementTree.SubElement(dot, "title").text = f"{at:,} bytes, {instructions:,} instructions"
@@ -136,10 +147,10 @@ class _Axes:
     def left(self) -> float:
         return _LEFT + self.place * (_LEFT + _WIDTH)
 
-    def x(self, value: int) -> float:
+    def x(self, value: float) -> float:
         return round(self.left + _WIDTH * (value - self.across[0]) / (self.across[1] - self.across[0]), 2)
 
-    def y(self, value: int) -> float:
+    def y(self, value: float) -> float:
         return round(_TOP + _HEIGHT - _HEIGHT * (value - self.up[0]) / (self.up[1] - self.up[0]), 2)
 
     def draw(self, heading: str, across: str, up: str) -> None:

@@ -286,7 +286,7 @@ def _side_by_side(operators: Sequence[Operator]) -> bool:
     """True where strips of columns can save memory and yet compute nothing twice: no two windows share a column."""
     made = {op.output for op in operators}
     windows = [op.window for op in operators if made.intersection(op.inputs)]
-    apart = all(window.reach(1) < window.stride[1] for window in windows)
+    apart = all((w.reach(1) - w.pad[1] - w.stride[1]) // w.up[1] < -(w.pad[1] // w.up[1]) for w in windows)
     return apart and any(window.kernel != (1, 1) for window in windows)
 
 
