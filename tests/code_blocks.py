@@ -2,8 +2,8 @@
 
 Every block of sh, python and c is run or compiled. A block under ``<!-- not run by the tests: REASON -->`` (or "by the
 tests of these pages") is not; the reason stands in the text's source, for its readers. A block of c under
-``<!-- compiled in the folder where the archive was unpacked -->`` is a whole file; with ``, as the body of a function of
-NAMES`` it is part of one.
+``<!-- compiled in the folder where the archive was unpacked -->`` is a whole file; with ``, as the body of a function
+of NAMES`` it is part of one.
 """
 
 from __future__ import annotations
