@@ -110,6 +110,8 @@ def _why_not(graph: Graph, op: Operator, strides: dict[str, int], hop: int) -> s
         return "it names rows by number"
     if any(view != graph.tensors[name].shape for name, view in zip(op.inputs, op.views, strict=True)):
         return "it reads its input under another shape"
+    if op.window.up[0] > 1:
+        return "it makes more rows than it reads"
     rows, made = op.views[0][0], graph.tensors[op.output].shape[0]
     if made == 1:
         return "it needs all rows at once"

@@ -9,7 +9,7 @@ from typing import Any
 
 from tvm import tir
 
-from tvm_pex.graph import VALUES, Add, Apply, Binary, Dequantize, Lookup, Quantize, Rescale, window_on
+from tvm_pex.graph import VALUES, Add, Apply, Binary, Dequantize, Lookup, Quantize, Rescale, Resize, window_on
 from tvm_pex.lowering.kernels.place import Expr, Moment, Place, clipped, loop_name, rescaled, rescaled_by
 from tvm_pex.rounding import SUM_BITS
 
@@ -124,13 +124,18 @@ def lookup(ib: Any, op: Lookup, place: Place, moment: Moment) -> None:
 
 
 def quantize(ib: Any, op: Quantize, place: Place, moment: Moment) -> None:
-    """In the order in which stock TVM clips, so that a NaN becomes the same."""
     store, output = place.inputs[0], place.output.at(moment.row, moment.column)
     pixel = store.at(moment.row, moment.column)
     with ib.for_range(0, place.slice_out or place.shape_out[2], loop_name(op.name, "c")) as c:
-        value = tir.round(_in_steps(op, store.pointer[pixel + c], place)) + tir.const(op.zero_out, "float32")
-        value = tir.max(tir.min(value, tir.const(op.high, "float32")), tir.const(op.low, "float32"))
-        place.output.pointer[output + c] = tir.Cast(place.dtype_out, value)
+        steps = _in_steps(op, store.pointer[pixel + c], place)
+        place.output.pointer[output + c] = quantized(op, place, steps)
+
+
+def quantized(op: Quantize | Resize, place: Place, steps: Expr) -> Expr:
+    """Steps of the scale in the output's type, clipped in stock TVM's order, so that a NaN becomes the same."""
+    value = tir.round(steps) + tir.const(op.zero_out, "float32")
+    value = tir.max(tir.min(value, tir.const(op.high, "float32")), tir.const(op.low, "float32"))
+    return tir.Cast(place.dtype_out, value)
 
 
 def _in_steps(op: Quantize, value: Expr, place: Place) -> Expr:
@@ -141,6 +146,10 @@ def dequantize(ib: Any, op: Dequantize, place: Place, moment: Moment) -> None:
     store, output = place.inputs[0], place.output.at(moment.row, moment.column)
     pixel = store.at(moment.row, moment.column)
     with ib.for_range(0, place.slice_out or place.shape_out[2], loop_name(op.name, "c")) as c:
-        difference = tir.Cast("int32", store.pointer[pixel + c]) - op.zero_in
         scale = place.constants[op.exact][0] if op.exact else tir.const(op.scale, "float32")
-        place.output.pointer[output + c] = tir.Cast("float32", difference) * scale
+        place.output.pointer[output + c] = dequantized(op, store.pointer[pixel + c], scale)
+
+
+def dequantized(op: Dequantize | Resize, value: Expr, scale: Expr) -> Expr:
+    """An integer as a float."""
+    return tir.Cast("float32", tir.Cast("int32", value) - op.zero_in) * scale
