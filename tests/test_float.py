@@ -13,8 +13,9 @@ from relay_forms import source, stock, typed
 from tvm_pex._tvm import relay, tvm
 from tvm_pex.compiler import compile_model
 from tvm_pex.frontend.reader import read_function
+from tvm_pex.frontend.slopes import slopes_by_channel
 from tvm_pex.frontend.tflite_model import Model, Port, load_model
-from tvm_pex.graph import Convolution, graph_from_json
+from tvm_pex.graph import Apply, Convolution, graph_from_json
 from tvm_pex.options import PlanOptions
 from tvm_pex.packing.validator import fault_of_pools
 from tvm_pex.verification.verify import TOLERANCE, sample_inputs, verify
@@ -78,6 +79,7 @@ FORMS = {
     "logistic": relay.sigmoid(X),
     "tanh of conv": relay.tanh(convolution(X, values(1, 1, 4, 5))),
     "hard swish": X * relay.clip(X + relay.const(3.0), 0.0, 6.0) / relay.const(6.0),
+    "rounded": relay.floor(relay.abs(X) * relay.const(5.0)) - relay.ceil(X),
     "leaky relu": relay.nn.leaky_relu(X, 0.2),
     "prelu": relay.nn.prelu(X, relay.const(values(4)), axis=3),
     "normalised": (X - relay.const(values(4))) * relay.const(values(1, 1, 1, 4, seed=1)),
@@ -107,6 +109,24 @@ def test_form(form: str) -> None:
     (results,) = stock(func, inputs)
     assert_close(run_graph(reading.graph, inputs)[reading.graph.outputs[0]].reshape(results[0].shape), results[0])
     assert graph_from_json(reading.graph.to_json()).operators == reading.graph.operators
+
+
+@pytest.mark.parametrize(
+    ("slopes", "by_channel"), [((1, 1, 4), True), ((4,), True), ((7, 6, 4), False), ((7, 1, 1), False)]
+)
+def test_slopes_as_imported(slopes: tuple[int, ...], by_channel: bool) -> None:
+    """By channel they are those of one operator; others stay as they are."""
+    spread = relay.reshape(relay.broadcast_to(relay.const(values(*slopes)), (1, 7, 6, 4)), [-1])
+    data = convolution(X, values(1, 1, 4, 4))
+    body = relay.reshape(relay.nn.prelu(relay.reshape(data, [-1]), spread, axis=0), (1, 7, 6, 4))
+    model = model_of(convolution(body, values(3, 3, 4, 2)))
+    main = slopes_by_channel(model.mod)["main"]
+    reading = read_function(main)
+    assert by_channel == (not reading.refused)
+    assert not by_channel or [type(op) for op in reading.graph.operators] == [Convolution, Apply, Convolution]
+    inputs = {"x": values(1, 7, 6, 4, seed=3)}
+    ((one,),), ((other,),) = stock(main, inputs), stock(model.mod["main"], inputs)
+    np.testing.assert_array_equal(one, other)
 
 
 def test_limits() -> None:

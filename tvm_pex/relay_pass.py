@@ -27,6 +27,7 @@ from typing import Any
 from tvm_pex._tvm import relay, tvm
 from tvm_pex.frontend.columns import as_columns
 from tvm_pex.frontend.reader import Reading, Refusal, read_function
+from tvm_pex.frontend.slopes import slopes_by_channel
 from tvm_pex.frontend.streaming import NotStreamable, stream_input
 from tvm_pex.frontend.transposes import drop_transposes
 from tvm_pex.graph import Convolution, Graph, Shape, subgraph
@@ -170,7 +171,7 @@ def read_module(
 
     Where it ``streams`` raises NotStreamable if no input can come by rows.
     """
-    mod = drop_transposes(relay.transform.InferType()(mod))
+    mod = slopes_by_channel(drop_transposes(relay.transform.InferType()(mod)))
     mod, reading = stream_input(mod, rounding) if streams else (mod, read_function(mod["main"], rounding))
     reading = dataclasses.replace(reading, graph=as_columns(reading.graph))
     variables = [name for name, expr in reading.expressions.items() if isinstance(expr, relay.Var)]

@@ -24,6 +24,7 @@ STEPS = {
     "maximum": "maximum", "minimum": "minimum", "clip": "clip", "nn.relu": "maximum", "nn.leaky_relu": "leaky",
     "nn.prelu": "leaky", "sigmoid": "sigmoid", "tanh": "tanh", "exp": "exp", "log": "log", "sqrt": "sqrt",
     "rsqrt": "rsqrt", "erf": "erf", "sin": "sin", "cos": "cos", "negative": "negative",
+    "abs": "abs", "floor": "floor", "ceil": "ceil",
 }  # fmt: skip
 """The function of an Apply's step for each Relay operator that gives one."""
 

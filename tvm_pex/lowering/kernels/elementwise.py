@@ -108,6 +108,9 @@ STEPS: dict[str, Callable[..., Expr]] = {
     "sin": tir.sin,
     "cos": tir.cos,
     "negative": lambda x: tir.const(0.0, "float32") - x,
+    "abs": lambda x: tir.max(x, tir.const(0.0, "float32") - x),  # TVM's C has no other
+    "floor": tir.floor,
+    "ceil": tir.ceil,
 }
 
 
