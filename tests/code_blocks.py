@@ -1,8 +1,9 @@
 """The code blocks of a Markdown file, in order, with what the comment right above each says about running it.
 
-Every block of sh, python and c is run or compiled. A block under ``<!-- not run by the tests: REASON -->`` is not; the
-reason stands in the text's source, for its readers. A block of c under ``<!-- compiled in the folder where the archive
-was unpacked -->`` is a whole file; with ``, as the body of a function of NAMES`` it is part of one.
+Every block of sh, python and c is run or compiled. A block under ``<!-- not run by the tests: REASON -->`` (or "by the
+tests of these pages") is not; the reason stands in the text's source, for its readers. A block of c under
+``<!-- compiled in the folder where the archive was unpacked -->`` is a whole file; with ``, as the body of a function
+of NAMES`` it is part of one.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ _BLOCK = re.compile(
     re.MULTILINE | re.DOTALL,
 )
 LANGUAGES = ("sh", "python", "c")
-SKIPPED = "not run by the tests: "
+SKIPPED = re.compile("not run by the tests( of these pages)?: ")
 
 
 @dataclass(frozen=True)
@@ -31,7 +32,7 @@ class Block:
 
     @property
     def skipped(self) -> bool:
-        return self.comment.startswith(SKIPPED)
+        return SKIPPED.match(self.comment) is not None
 
 
 def code_blocks(path: Path) -> list[Block]:

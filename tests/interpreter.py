@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -10,6 +11,7 @@ import numpy.typing as npt
 
 from tvm_pex.graph import (
     Add,
+    Apply,
     Binary,
     Concat,
     Convolution,
@@ -67,6 +69,8 @@ def _run(operator: Operator, operands: list[Array], shape: Shape, constants: Map
         return _resize(operator, operands[0], shape)
     if isinstance(operator, Gather):
         return _gather(operator, operands[0], constants[operator.table])
+    if isinstance(operator, Apply):
+        return _apply(operator, operands, constants)
     if isinstance(operator, Lookup):
         return _lookup(operands[0], constants[operator.table])
     if isinstance(operator, Quantize):
@@ -238,6 +242,28 @@ def _gather(op: Gather, index: Array, table: Array) -> Array:
     number = number % op.entries if op.wrap else np.clip(number, 0, op.entries - 1)
     result: Array = table[number.astype(np.int64)]
     return result
+
+
+_STEPS: dict[str, Any] = {
+    "clip": np.clip,
+    "leaky": lambda x, slope: np.where(x > 0, x, x * slope),
+    "sigmoid": lambda x: 1 / (1 + np.exp(-x)),
+    "rsqrt": lambda x: 1 / np.sqrt(x),
+    "erf": np.vectorize(math.erf),
+}
+
+
+def _apply(op: Apply, operands: list[Array], constants: Mapping[str, Array]) -> Array:
+    values = list(operands)
+    for name, *arguments in op.steps:
+        known: list[Any] = []
+        for argument in arguments:
+            if isinstance(argument, float):
+                known.append(argument)
+            else:
+                known.append(values[argument] if argument >= 0 else constants[op.vectors][-1 - argument])
+        values.append(_STEPS.get(name, getattr(np, name, None))(*known))
+    return values[-1]
 
 
 def _lookup(data: Array, table: Array) -> Array:

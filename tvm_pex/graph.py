@@ -340,6 +340,35 @@ class Lookup:
         return (self.table,)
 
 
+Step = tuple[Any, ...]
+"""Of an Apply: a function and its arguments. A float is a constant, a whole number counts values: those of the inputs,
+then the results of the steps; -1, -2, ... are the rows of ``vectors``."""
+
+
+@dataclass(frozen=True)
+class Apply:
+    """Functions of float32, one step after the other; the output is what the last gives.
+
+    The functions are those of ``tvm_pex.lowering.kernels.elementwise``. ``vectors`` names a constant of shape (any,
+    channels), or is empty. Inputs may be repeated, as an Add's.
+    """
+
+    name: str
+    inputs: tuple[str, ...]
+    views: tuple[Shape, ...]
+    output: str
+    steps: tuple[Step, ...]
+    vectors: str
+
+    @property
+    def window(self) -> Window:
+        return Window()
+
+    @property
+    def constants(self) -> tuple[str, ...]:
+        return (self.vectors,) if self.vectors else ()
+
+
 @dataclass(frozen=True)
 class Quantize:
     """``clip(round(x * inverse) + zero_out, low, high)`` in float32, halves rounded away from zero.
@@ -391,30 +420,17 @@ class Dequantize:
         return Window()
 
 
-Operator = (
-    Convolution
-    | Pool
-    | Add
-    | Binary
-    | Pad
-    | Concat
-    | Slice
-    | Patches
-    | Resize
-    | Gather
-    | Lookup
-    | Quantize
-    | Dequantize
-)
+Moved = Pad | Concat | Slice | Patches | Gather
+Operator = Convolution | Pool | Add | Binary | Moved | Resize | Lookup | Apply | Quantize | Dequantize
 _KINDS: dict[str, type[Operator]] = {kind.__name__: kind for kind in get_args(Operator)}
 
 
 def window_on(op: Operator, position: int, shape: Shape) -> Window:
     """Through which ``op``, whose output is of ``shape``, reads its input at ``position``.
 
-    The inputs of an Add or a Binary are repeated along rows and columns of which they have but one: stride 0.
+    The inputs of an Add, a Binary or an Apply are repeated along rows and columns of which they have but one: stride 0.
     """
-    if not isinstance(op, Add | Binary):
+    if not isinstance(op, Add | Binary | Apply):
         return op.window
     view = op.views[position]
     return Window(stride=(int(view[0] == shape[0]), int(view[1] == shape[1])))
@@ -422,7 +438,8 @@ def window_on(op: Operator, position: int, shape: Shape) -> Window:
 
 def constants_of(op: Operator) -> tuple[str, ...]:
     """Names of the constants that ``op`` reads."""
-    return op.constants if isinstance(op, Convolution | Gather | Lookup | Quantize | Dequantize) else ()
+    owners = Convolution | Gather | Lookup | Apply | Quantize | Dequantize
+    return op.constants if isinstance(op, owners) else ()
 
 
 @dataclass(frozen=True)

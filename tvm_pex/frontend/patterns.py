@@ -12,6 +12,7 @@ from collections.abc import Callable
 import numpy as np
 from tvm import relay
 
+from tvm_pex.frontend.apply import STEPS, read_apply
 from tvm_pex.frontend.arithmetic import (
     AS_IT_IS,
     read_add,
@@ -59,6 +60,7 @@ from tvm_pex.frontend.values import (
 )
 from tvm_pex.graph import (
     Add,
+    Apply,
     Binary,
     Concat,
     Convolution,
@@ -116,6 +118,8 @@ def _read_clip(call: relay.Call, readers: Readers) -> Claim:
     under = strip_views(source)
     if isinstance(under, relay.Call):
         claim = read_call(under, readers)  # when TVM keeps what lies under it, TVM keeps the clip
+        if isinstance(claim.operator, Apply) and under is source and readers[source] == 1:
+            return read_apply(call, readers)
         longer = read_lookup(call, readers) if isinstance(claim.operator, Lookup) and readers[under] == 1 else None
         if longer:
             return longer
@@ -124,6 +128,15 @@ def _read_clip(call: relay.Call, readers: Readers) -> Claim:
     claim = sum_of("clip", call, (source,), (AS_IT_IS,), 0)
     assert isinstance(claim.operator, Add)
     return dataclasses.replace(claim, operator=_clipped(claim.operator, low, high))
+
+
+def _read_float_add(call: relay.Call, readers: Readers) -> Claim:
+    constant = any(isinstance(operand, relay.Constant) for operand in call.args)
+    return read_apply(call, readers) if constant else read_float_add(call, readers)
+
+
+def _read_extreme(call: relay.Call, readers: Readers) -> Claim:
+    return read_apply(call, readers) if is_float(call) else read_extreme(call, readers)
 
 
 def _clip_bounds(call: relay.Call) -> Limits:
@@ -245,8 +258,8 @@ _READERS: dict[str, Callable[[relay.Call, Readers], Claim]] = {
     "qnn.add": read_add,
     "qnn.subtract": read_subtract,
     "qnn.mul": read_multiply,
-    "maximum": read_extreme,
-    "minimum": read_extreme,
+    "maximum": _read_extreme,
+    "minimum": _read_extreme,
     "clip": _read_clip,
     "nn.relu": _read_clip,
     "nn.max_pool2d": read_max_pool,
@@ -271,7 +284,8 @@ _FLOAT_READERS: dict[str, Callable[[relay.Call, Readers], Claim]] = {
     "nn.conv2d": read_float_convolution,
     "nn.conv2d_transpose": read_float_convolution,
     "nn.dense": read_float_convolution,
-    "add": read_float_add,
+    **dict.fromkeys(STEPS, read_apply),
+    "add": _read_float_add,
     **dict.fromkeys(REDUCTIONS, read_float_reduction),
 }
 """Of operators that end one of Pex's in float32 alone."""

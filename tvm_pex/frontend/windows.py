@@ -21,10 +21,10 @@ from tvm_pex._tvm import relay, tvm
 from tvm_pex.frontend.reader import Reading, read_function
 from tvm_pex.frontend.tflite_model import Model, Port
 from tvm_pex.frontend.transposes import drop_transposes
-from tvm_pex.graph import Add, Binary, Concat, Convolution, Dequantize, Graph, Lookup, Operator, Pool, Quantize
+from tvm_pex.graph import Add, Apply, Binary, Concat, Convolution, Dequantize, Graph, Lookup, Operator, Pool, Quantize
 from tvm_pex.rounding import Rounding
 
-_SLIDING = Convolution | Pool | Add | Binary | Concat | Lookup | Quantize | Dequantize
+_SLIDING = Convolution | Pool | Add | Apply | Binary | Concat | Lookup | Quantize | Dequantize
 WINDOW = "pex_window"
 
 

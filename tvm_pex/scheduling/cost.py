@@ -11,7 +11,20 @@ from __future__ import annotations
 import math
 from collections.abc import Container, Mapping, Sequence
 
-from tvm_pex.graph import Add, Binary, Concat, Convolution, Dequantize, Graph, Lookup, Operator, Pool, Quantize, Resize
+from tvm_pex.graph import (
+    Add,
+    Apply,
+    Binary,
+    Concat,
+    Convolution,
+    Dequantize,
+    Graph,
+    Lookup,
+    Operator,
+    Pool,
+    Quantize,
+    Resize,
+)
 from tvm_pex.scheduling.kernel_cost import kernel_instructions
 from tvm_pex.scheduling.kernels import kernel_of
 from tvm_pex.scheduling.schedule import Schedule, Segment, Stage, written_through
@@ -26,6 +39,7 @@ DIVIDE = 6  # of an average
 COPY = 2  # a load and a store
 LOOKUP = 4  # a load, the address of the entry, its load and a store
 LERP = 60  # four pixels, three means, in floats
+STEP = 20  # a function of floats: few are sums and products, most are calls of the C library
 ENCODE = 30  # between floats and 8-bit integers: a product, its rounding, the zero point, the clip
 GUARD = 3  # is the operator due at this moment? compare the row, compare the pixel, branch
 STRIDED = 3  # the same with a stride: a remainder and a quotient for each axis
@@ -68,6 +82,8 @@ def operator_instructions(graph: Graph, op: Operator) -> int:
     if isinstance(op, Concat):
         moves = [view[2] * (REQUANTISE if r else COPY) for view, r in zip(op.views, op.rescales, strict=True)]
         return instructions + height * width * sum(moves)
+    if isinstance(op, Apply):
+        return instructions + results * (COPY + STEP * len(op.steps))
     if isinstance(op, Lookup):
         return instructions + results * LOOKUP
     if isinstance(op, Quantize | Dequantize):

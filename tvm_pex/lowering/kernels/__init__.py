@@ -13,6 +13,7 @@ from typing import Any
 
 from tvm_pex.graph import (
     Add,
+    Apply,
     Binary,
     Concat,
     Convolution,
@@ -28,7 +29,7 @@ from tvm_pex.graph import (
     Slice,
 )
 from tvm_pex.lowering.kernels.convolution import convolution, pack_weights
-from tvm_pex.lowering.kernels.elementwise import add, binary, dequantize, lookup, quantize
+from tvm_pex.lowering.kernels.elementwise import add, apply, binary, dequantize, lookup, quantize
 from tvm_pex.lowering.kernels.external import emit_run
 from tvm_pex.lowering.kernels.moves import concat, gather, pad, patches, slice_
 from tvm_pex.lowering.kernels.place import Expr, Moment, Place, Running, Store, loop_name
@@ -41,6 +42,7 @@ _EMITTERS: dict[type, Callable[..., None]] = {
     Convolution: convolution,
     Pool: pool,
     Add: add,
+    Apply: apply,
     Binary: binary,
     Pad: pad,
     Concat: concat,
