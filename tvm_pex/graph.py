@@ -18,10 +18,12 @@ its limits may be infinite. Only Quantize, Dequantize and Gather have floats on 
 from __future__ import annotations
 
 import dataclasses
+import functools
 import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from fractions import Fraction
 from typing import Any, get_args
 
 import numpy as np
@@ -33,6 +35,8 @@ Shape = tuple[int, int, int]
 Pair = tuple[int, int]
 Limits = tuple[float, float]
 """The lowest and the highest value: whole numbers of an integer type; infinite where a float32 has none."""
+VALUES = 256
+"""Of 8 bits."""
 
 
 @dataclass(frozen=True)
@@ -56,15 +60,23 @@ class Tensor:
 class Window:
     """What a sliding operator sees: output row r reads input rows ``r * stride - pad + k * dilation``, k < kernel.
 
-    Every field is (rows, columns). ``pad`` is what lies before the tensor (top, left), below 0 where it begins later;
-    what lies behind it follows from the output's shape. Positions outside the tensor are skipped: they hold the input's
-    zero point.
+    Every field but ``mirror`` is (rows, columns). ``pad`` is what lies before the tensor (top, left), below 0 where it
+    begins later; what lies behind it follows from the output's shape. Positions outside the tensor are skipped: they
+    hold the input's zero point.
+
+    Where the output has more rows than the input, these rows lie ``up`` positions apart: r reads row i of the input
+    where one of its positions is ``i * up``, and between the rows there is nothing. Such a window is not dilated.
+
+    With ``mirror`` (and ``up`` 1) a position outside the tensor is the one as far inside: 0 counts from the border
+    between both, so that the outermost row comes twice, 1 from the outermost row.
     """
 
     kernel: Pair = (1, 1)
     stride: Pair = (1, 1)
     dilation: Pair = (1, 1)
     pad: Pair = (0, 0)
+    up: Pair = (1, 1)
+    mirror: int | None = None
 
     def reach(self, axis: int) -> int:
         """Distance from the first to the last position that a window touches."""
@@ -72,7 +84,11 @@ class Window:
 
     def covers(self, shape: Shape) -> bool:
         """True when the first window spans the whole tensor, so that its sums can be taken as pixels come."""
-        return self.kernel == shape[:2] and self.pad == (0, 0) and self.dilation == (1, 1)
+        return self == Window(kernel=shape[:2], stride=self.stride)
+
+    def mean_taps(self) -> Fraction:
+        """Positions of the input that an output reads, on average and inside: fewer than the kernel's with ``up``."""
+        return Fraction(math.prod(self.kernel), math.prod(self.up))
 
 
 @dataclass(frozen=True)
@@ -114,7 +130,7 @@ class Convolution:
 
     def macs(self, shape: Shape) -> int:
         """Multiply-accumulates for an output of ``shape``, counted from the shapes: padding included, as is usual."""
-        return math.prod(shape) * math.prod(self.window.kernel) * (self.views[0][2] // self.groups)
+        return round(math.prod(shape) * self.window.mean_taps() * (self.views[0][2] // self.groups))
 
 
 @dataclass(frozen=True)
@@ -123,7 +139,7 @@ class Pool:
 
     As TFLite rounds, the average is divided with halves away from zero; with a rescale it is not divided, because the
     rescale does that too: ``rescale(sum of (x - zero_in)) + zero_out``. In float32 the average is not truncated, and
-    there is no rescale.
+    there is no rescale. With ``total`` the sum is not divided.
     """
 
     name: str
@@ -135,14 +151,16 @@ class Pool:
     rescale: Rescale | None
     low: float
     high: float
+    total: bool = False
 
 
 @dataclass(frozen=True)
 class Add:
-    """``clip(sum_i rescale_i(x_i - zero_in_i) + zero_out, low, high)``; with one input, a requantise.
+    """``clip(sum_i rescale_i(x_i - zero_in_i) + zero_out, low, high)``; with one input, a clip.
 
     The inputs' Rescales share one ``zero_out``, counted once. With a ``total``, which TFLite's addition has, it is
-    ``clip(total(sum_i rescale_i((x_i - zero_in_i) * 2**20)) + zero_out, low, high)``.
+    ``clip(total(sum_i rescale_i((x_i - zero_in_i) * 2**20)) + zero_out, low, high)``. Inputs of Add and Binary may have
+    one row, column or channel where the output has several: they are repeated.
     """
 
     name: str
@@ -160,8 +178,34 @@ class Add:
 
 
 @dataclass(frozen=True)
+class Binary:
+    """``clip(rescale(f(a, b)) + zero_out, low, high)``, where a and b are the inputs, each by its own Rescale.
+
+    ``function`` is "subtract", "multiply", "maximum" or "minimum". The inputs' own ``zero_out`` count for nothing; a
+    ``rescale`` of None changes nothing.
+    """
+
+    name: str
+    inputs: tuple[str, ...]
+    views: tuple[Shape, ...]
+    output: str
+    function: str
+    rescales: tuple[Rescale, Rescale]
+    rescale: Rescale | None
+    low: float
+    high: float
+
+    @property
+    def window(self) -> Window:
+        return Window()
+
+
+@dataclass(frozen=True)
 class Pad:
-    """Copies the input into a larger tensor; ``window.pad`` is what lies before it, ``value`` fills the border."""
+    """Copies the input into a larger tensor; ``value`` fills the border.
+
+    ``window.pad`` is what lies before it, rows and columns; ``first`` channels do, too.
+    """
 
     name: str
     inputs: tuple[str, ...]
@@ -169,6 +213,7 @@ class Pad:
     output: str
     window: Window
     value: float
+    first: int = 0
 
 
 @dataclass(frozen=True)
@@ -197,7 +242,11 @@ class Concat:
 
 @dataclass(frozen=True)
 class Slice:
-    """Copies a part: the pixels that ``window`` (kernel 1, pad not above 0) picks, channels from ``first`` on."""
+    """Copies pixels to other places: each output pixel is the one input pixel that ``window`` picks.
+
+    Its channels are those from ``first`` on, every ``step``-th of them. With ``blocks`` an input pixel holds
+    ``prod(window.up)`` pixels of the output one after the other, by rows, and each takes its own.
+    """
 
     name: str
     inputs: tuple[str, ...]
@@ -205,6 +254,41 @@ class Slice:
     output: str
     window: Window
     first: int
+    step: int = 1
+    blocks: bool = False
+
+
+@dataclass(frozen=True)
+class Patches:
+    """The pixels of each window, by rows, as channels of one pixel. No window reaches beyond the tensor."""
+
+    name: str
+    inputs: tuple[str, ...]
+    views: tuple[Shape, ...]
+    output: str
+    window: Window
+
+
+@dataclass(frozen=True)
+class Resize:
+    """Linear between the two nearest rows and the two nearest columns, in float32, by TVM's ``coordinates``.
+
+    ``window`` holds those pixels; at the border one of them is the outermost, twice. Of integers each is first
+    dequantised, ``(x - zero_in) * scale``, and what comes out is quantised, as by Dequantize and Quantize.
+    """
+
+    name: str
+    inputs: tuple[str, ...]
+    views: tuple[Shape, ...]
+    output: str
+    window: Window
+    coordinates: str
+    scale: float
+    zero_in: int
+    inverse: float
+    zero_out: int
+    low: float
+    high: float
 
 
 @dataclass(frozen=True)
@@ -231,6 +315,58 @@ class Gather:
     @property
     def constants(self) -> tuple[str, ...]:
         return (self.table,)
+
+
+@dataclass(frozen=True)
+class Lookup:
+    """Any function of one 8-bit value: the entry of a table at the value's byte, which is from 0 to 255.
+
+    ``table`` names a constant of shape (1 or channels, 256) and the output's type: one row for all channels, or its own
+    for each.
+    """
+
+    name: str
+    inputs: tuple[str, ...]
+    views: tuple[Shape, ...]
+    output: str
+    table: str
+
+    @property
+    def window(self) -> Window:
+        return Window()
+
+    @property
+    def constants(self) -> tuple[str, ...]:
+        return (self.table,)
+
+
+Step = tuple[Any, ...]
+"""Of an Apply: a function and its arguments. A float is a constant, a whole number counts values: those of the inputs,
+then the results of the steps; -1, -2, ... are the rows of ``vectors``."""
+
+
+@dataclass(frozen=True)
+class Apply:
+    """Functions of float32, one step after the other; the output is what the last gives.
+
+    The functions are those of ``tvm_pex.lowering.kernels.elementwise``. ``vectors`` names a constant of shape (any,
+    channels), or is empty. Inputs may be repeated, as an Add's.
+    """
+
+    name: str
+    inputs: tuple[str, ...]
+    views: tuple[Shape, ...]
+    output: str
+    steps: tuple[Step, ...]
+    vectors: str
+
+    @property
+    def window(self) -> Window:
+        return Window()
+
+    @property
+    def constants(self) -> tuple[str, ...]:
+        return (self.vectors,) if self.vectors else ()
 
 
 @dataclass(frozen=True)
@@ -284,13 +420,26 @@ class Dequantize:
         return Window()
 
 
-Operator = Convolution | Pool | Add | Pad | Concat | Slice | Gather | Quantize | Dequantize
+Moved = Pad | Concat | Slice | Patches | Gather
+Operator = Convolution | Pool | Add | Binary | Moved | Resize | Lookup | Apply | Quantize | Dequantize
 _KINDS: dict[str, type[Operator]] = {kind.__name__: kind for kind in get_args(Operator)}
+
+
+def window_on(op: Operator, position: int, shape: Shape) -> Window:
+    """Through which ``op``, whose output is of ``shape``, reads its input at ``position``.
+
+    The inputs of an Add, a Binary or an Apply are repeated along rows and columns of which they have but one: stride 0.
+    """
+    if not isinstance(op, Add | Binary | Apply):
+        return op.window
+    view = op.views[position]
+    return Window(stride=(int(view[0] == shape[0]), int(view[1] == shape[1])))
 
 
 def constants_of(op: Operator) -> tuple[str, ...]:
     """Names of the constants that ``op`` reads."""
-    return op.constants if isinstance(op, Convolution | Gather | Quantize | Dequantize) else ()
+    owners = Convolution | Gather | Lookup | Apply | Quantize | Dequantize
+    return op.constants if isinstance(op, owners) else ()
 
 
 @dataclass(frozen=True)
@@ -341,6 +490,11 @@ class Graph:
             for name in dict.fromkeys(op.inputs):
                 out[name].append(op)
         return out
+
+    @functools.cached_property
+    def readers(self) -> Mapping[str, frozenset[str]]:
+        """For each tensor, the names of the operators that read it."""
+        return {name: frozenset(op.name for op in readers) for name, readers in self.consumers().items()}
 
     def to_json(self) -> str:
         """Everything but the constants' values, in one line, so that it can ride on a Relay attribute."""

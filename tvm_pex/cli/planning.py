@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import json
-import math
 import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -32,6 +31,7 @@ AXES: dict[str, tuple[str, ...]] = {",".join(axes): axes for axes in _CHOICES} |
 PORTABLE = "portable"
 DEFAULT_CORE = "cortex-m4"
 _UNITS = {"": 1, "k": 1024, "kib": 1024, "m": 1024**2, "mib": 1024**2}
+_MOST_OVERHEAD = 1000
 _COST_STEP = 4  # from one memory to the next
 _C_KEYWORDS = (
     "auto break case char const continue default do double else enum extern float for goto if inline int long register "
@@ -74,8 +74,8 @@ def byte_count(_context: click.Context, option: click.Parameter, text: str | Non
 
 
 def _factor(_context: click.Context, option: click.Parameter, factor: float) -> float:
-    if not 1 <= factor < math.inf:
-        raise BadInput(f"{option.opts[0]} {factor}: give a number from 1 on, as 1.2")
+    if not 1 <= factor <= _MOST_OVERHEAD:
+        raise BadInput(f"{option.opts[0]} {factor}: give a number from 1 to {_MOST_OVERHEAD}, as 1.2")
     return factor
 
 
@@ -258,7 +258,11 @@ def load_request(request: Request, step: Step) -> Model:
 
 def compile_request(request: Request, step: Step) -> tuple[Model, CompiledModel]:
     """Load and compile. What is wrong with the input becomes BadInput; all else is a bug and keeps its traceback."""
-    model = load_request(request, step)
+    return compile_loaded(load_request(request, step), request, step)
+
+
+def compile_loaded(model: Model, request: Request, step: Step) -> tuple[Model, CompiledModel]:
+    """As compile_request, for the model that its file holds."""
     from tvm_pex.compiler import compile_model
     from tvm_pex.frontend.streaming import NotStreamable
     from tvm_pex.lowering.aot import AotError

@@ -35,6 +35,12 @@ if TYPE_CHECKING:
     from tvm_pex.verification.firmware import FirmwareReport, Task
 
 
+def _seconds(_context: click.Context, option: click.Parameter, seconds: float) -> float:
+    if not 0.001 <= seconds <= 1e6:  # not click's range, which takes nan
+        raise BadInput(f"{option.opts[0]} {seconds}: give seconds, from 0.001 to 1000000")
+    return seconds
+
+
 @dataclass(frozen=True)
 class _Choices:
     """How to run: everything but the plan."""
@@ -61,7 +67,7 @@ class _Choices:
 @click.option("--device-ram", metavar="BYTES", callback=byte_count, help="Let the firmware fit this much RAM, as 64k.")
 @click.option("--device-flash", metavar="BYTES", callback=byte_count, help="Let it fit this much flash, as 1m.")
 @click.option("--optimize", type=click.Choice(["-Os", "-O2", "-O3"]), default="-O2", show_default=True, help="For gcc.")
-@click.option("--timeout", type=click.FloatRange(0.001, 1e6), default=300, show_default=True, help="Seconds for a run.")
+@click.option("--timeout", type=float, callback=_seconds, default=300, show_default=True, help="Seconds for a run.")
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Of the random input.")
 def run(
     request: Request, board: str, input_: Path | None, output: Path | None, device_ram: int | None,

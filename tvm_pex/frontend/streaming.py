@@ -28,7 +28,7 @@ import numpy as np
 from tvm_pex._tvm import relay, tvm
 from tvm_pex.frontend.reader import Reading, read_function
 from tvm_pex.frontend.values import Unsupported, graph_shape, is_view, op_name, static_shape
-from tvm_pex.graph import Add, Graph, Operator, Quantize
+from tvm_pex.graph import Add, Graph, Lookup, Operator, Quantize
 from tvm_pex.rounding import Rounding
 
 _BY_ITSELF = ("qnn.quantize", "qnn.requantize")
@@ -50,7 +50,7 @@ def stream_input(mod: Any, rounding: Rounding = "tvm") -> tuple[Any, Reading]:
     if len(readers) == 1 and op_name(readers[0]) in _BY_ITSELF:
         reading = read_function(main, rounding)
         arrival = _arrival(reading, parameter)
-        if isinstance(arrival, Quantize | Add):
+        if isinstance(arrival, Quantize | Lookup | Add):
             return mod, _with_arrival(reading, parameter, arrival)
     mod = _with_copy(mod, source)
     reading = read_function(mod["main"], rounding)

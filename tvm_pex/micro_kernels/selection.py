@@ -81,14 +81,14 @@ def _kernel(graph: Graph, op: Operator, core: str) -> str | None:
     if isinstance(op, Convolution):
         return _convolution(graph, op, core)
     if isinstance(op, Add):
-        return ADD if len(op.inputs) == 2 and sum_parameters(op) else None
+        return ADD if len(op.inputs) == 2 and len(set(op.views)) == 1 and sum_parameters(op) else None
     return SUM if isinstance(op, Pool) and not op.maximum else None
 
 
 def _convolution(graph: Graph, op: Convolution, core: str) -> str | None:
     channels, positions = op.views[0][2], math.prod(op.window.kernel)
     few = positions <= TAPS and op.window.kernel[0] <= ROWS
-    if op.zero_weight:
+    if op.zero_weight or op.window.up != (1, 1):
         return None
     if op.groups > 1:
         alone = is_depthwise(op, graph) and channels % 4 == 0 and few

@@ -2,7 +2,7 @@
 
 ``python tflite_process.py RUNTIME MODEL.tflite INPUTS.npz OUTPUTS.npz``. The files hold arrays of shape (runs, ...),
 one for each input or output in the model's order. RUNTIME is ``tflite-micro`` or ``tensorflow``. Exit status 2: it is
-not installed.
+not installed. TFLite Micro says on standard error what it allocated.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ Run = Callable[[list[Any]], list[Any]]
 
 def tensorflow(path: str) -> Run:
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    import tensorflow as tf  # type: ignore
+    import tensorflow as tf
 
     kernels = tf.lite.experimental.OpResolverType.BUILTIN_REF
     interpreter = tf.lite.Interpreter(path, experimental_op_resolver_type=kernels)
@@ -36,9 +36,10 @@ def tensorflow(path: str) -> Run:
 
 
 def tflite_micro(path: str) -> Run:
-    from tflite_micro import runtime  # type: ignore
+    from tflite_micro import runtime
 
     interpreter = runtime.Interpreter.from_file(path)
+    interpreter.print_allocations()
 
     def outputs() -> Any:
         """Until there is no other: it has no call that tells how many."""

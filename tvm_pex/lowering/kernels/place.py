@@ -9,7 +9,7 @@ from typing import Any
 
 from tvm import tir
 
-from tvm_pex.graph import Add, Concat, Convolution, Pool, Rescale, Shape
+from tvm_pex.graph import Add, Binary, Concat, Convolution, Pool, Rescale, Shape
 from tvm_pex.rounding import LARGEST_WITHOUT_NUDGE, NUDGE, Rounding
 
 Expr = Any  # tir.PrimExpr, or a Python int
@@ -142,7 +142,7 @@ def rescaled_by(rescale: Rescale, value: Expr, rounding: Rounding) -> Expr:
     return value if rescale.shift == 0 else rescaled(value, rescale.multiplier, rescale.shift, rounding)
 
 
-def clipped(op: Convolution | Pool | Add | Concat, place: Place, value: Expr) -> Expr:
+def clipped(op: Convolution | Pool | Add | Binary | Concat, place: Place, value: Expr) -> Expr:
     """The value within the operator's limits, in the output's type."""
     if math.isfinite(op.high):
         value = tir.min(value, place.wide(op.high))
