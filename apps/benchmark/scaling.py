@@ -17,7 +17,7 @@ from tvm_pex.cli.planning import Step, progress
 from tvm_pex.files import write_whole
 from tvm_pex.graph import Add, Convolution, Graph, Operator, Rescale, Shape, Tensor, Window, constants_of
 from tvm_pex.memory_planner import plan_memory
-from tvm_pex.report.arena_plot import line_svg
+from tvm_pex.report.drawing import line_svg
 from tvm_pex.scheduling.layers import layer_bytes
 from tvm_pex.scheduling.lifetimes import memory_problem
 from tvm_pex.scheduling.search import find_schedule

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 SCHEMA = 1
+RIVALS = ("layers", "stock", "tflm")  # rows that Pex is compared with: all but layer by layer are others' programs
 
 Json = dict[str, Any]
 
@@ -120,12 +121,12 @@ class Subject:
 
     @property
     def worse(self) -> tuple[str, ...]:
-        """The keys of our rows that need more memory than stock TVM's best plan."""
+        """The keys of rows of Pex that need more memory than stock TVM's best plan."""
         stock = self.row("stock")
         if stock is None or stock.arena_bytes is None:
             return ()
         limit = stock.arena_bytes
-        return tuple(r.key for r in self.rows if r.key not in ("stock", "tflm") and (r.arena_bytes or 0) > limit)
+        return tuple(r.key for r in self.rows if r.key not in RIVALS and (r.arena_bytes or 0) > limit)
 
     @property
     def failed(self) -> bool:
