@@ -46,7 +46,8 @@ _BATCH = 1500  # cases of a worker: then its memory is looked at, and another on
 _PLANNED = 3  # one case of so many goes on to the schedule
 _COMPILED = 60  # and one of so many to the C
 _OPTIONS = PlanOptions(core="cortex-m4")
-_STATE = struct.Struct("<qd")  # the case at work, and when it began
+_IDLE = 10  # times the limit that a worker may take by the clock on the wall: others want the processor, too
+_STATE = struct.Struct("<qdd")  # the case at work, when it began, and seconds of the processor until then
 
 
 @dataclass(frozen=True)
@@ -118,7 +119,7 @@ def _supervised(
 ) -> tuple[Result, tuple[int, str] | None]:
     """What a worker found in a batch, and the case that ended it early."""
     state = mmap.mmap(-1, _STATE.size)
-    _STATE.pack_into(state, 0, batch[0], time.monotonic())
+    _STATE.pack_into(state, 0, batch[0], time.monotonic(), 0.0)
     answer = folder / "answer"
     answer.unlink(missing_ok=True)
     pid = os.fork()
@@ -131,10 +132,10 @@ def _supervised(
     status = None
     while status is None:
         done, code = os.waitpid(pid, os.WNOHANG)
-        case, began = _STATE.unpack_from(state, 0)
+        case, began, worked = _STATE.unpack_from(state, 0)
         if done:
             status = code
-        elif time.monotonic() - began > timeout:
+        elif _seconds_worked(pid) - worked > timeout or time.monotonic() - began > _IDLE * timeout:
             os.kill(pid, signal.SIGKILL)
             os.waitpid(pid, 0)
             return _partial(answer), (case, f"hang: longer than {timeout:.0f} s")
@@ -169,7 +170,7 @@ def _work(known: Sequence[Seed], batch: range, folder: Path, state: mmap.mmap, a
     with answer.open("wb", buffering=0) as file:
         for case in batch:
             began, before = time.monotonic(), _peak()
-            _STATE.pack_into(state, 0, case, began)
+            _STATE.pack_into(state, 0, case, began, time.process_time())
             path.write_bytes(damaged_file(known, case))
             result = Result()
             kind = _outcome(path, planned, case)
@@ -187,6 +188,15 @@ def _work(known: Sequence[Seed], batch: range, folder: Path, state: mmap.mmap, a
             result.classes[re.sub("[0-9.e+-]*[0-9]+", "N", kind)[:90]] += 1
             result.slowest, result.growth_kib = (seconds, case), growth
             file.write(pickle.dumps(result))
+
+
+def _seconds_worked(pid: int) -> float:
+    """Seconds that a process has had of the processor; 0 when it has just ended."""
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return 0.0
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def _peak() -> int:

@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 import random_elements
 import random_moves
+import random_resizes
 
 from tvm_pex._tvm import relay, tvm
 from tvm_pex.frontend.tflite_model import Model, Port
@@ -217,6 +218,14 @@ class _Maker:
             (functools.partial(random_moves.parts, self), 1.2 if self.left >= 2 else 0),
             (functools.partial(random_moves.slice_, self), 0.7),
             (functools.partial(random_moves.join_rows, self), 0.4),
+            (functools.partial(random_resizes.resize, self), 1.2),
+            (functools.partial(random_resizes.repeat, self), 0.8),
+            (functools.partial(random_resizes.transposed, self), 1.2),
+            (functools.partial(random_resizes.grouped, self), 0.8),
+            (functools.partial(random_resizes.mirror, self), 0.6),
+            (functools.partial(random_resizes.reduction, self), 0.4),
+            (functools.partial(random_resizes.blocks, self), 0.6),
+            (functools.partial(random_resizes.other_channels, self), 0.4),
         ]
         return self.draw([s for s, _ in steps], [w for _, w in steps])(value)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import subprocess
+import sys
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -12,10 +13,9 @@ from typing import Any
 import numpy as np
 import pytest
 from click.testing import CliRunner, Result
-from model_files import OWN
+from model_files import OWN, ROOT
 
 from tvm_pex.benchmark import measure
-from tvm_pex.benchmark.interpreters import InterpreterError, interpret, reason
 from tvm_pex.benchmark.rows import Row, Subject, subject_from_json, to_json
 from tvm_pex.benchmark.store import Store
 from tvm_pex.cli import main
@@ -29,6 +29,11 @@ from tvm_pex.report import rivals
 from tvm_pex.report.benchmark_page import page
 from tvm_pex.verification import stock_baseline
 from tvm_pex.verification.host_run import HostError
+from tvm_pex.verification.tflite_reference import NoReference, run_reference, telling_line
+
+sys.path.insert(0, str(ROOT / "apps" / "benchmark"))
+
+import headline
 
 WAYS = ("layers", "stock", "tflm", "pex")
 ARGUMENTS = [
@@ -43,7 +48,8 @@ ROW_KEYS = [
 ]  # fmt: skip
 MODEL_KEYS = [
     "model", "file_bytes", "sha256", "quantized_io", "inputs", "input_bytes", "output_bytes", "macs",
-    "layer_by_layer_bytes", "lower_bound_bytes", "owned_operators", "stock_operators", "front", "rows", "reason",
+    "layer_by_layer_bytes", "lower_bound_bytes", "owned_operators", "stock_operators", "front", "agreement", "rows",
+    "reason",
 ]  # fmt: skip
 BOARD_KEYS = [
     "arena_bytes", "stack_bytes", "ram_bytes", "flash_bytes", "code_bytes", "weights_bytes", "instructions", "exact",
@@ -96,6 +102,9 @@ def test_figures_are_those_of_the_compiler(report: dict[str, Any]) -> None:
         # all compute the same bytes, so all differ from TFLite alike
         assert rows[name]["tflite"] == pex["tflite"]
     assert pex["tflite"]["reference"] == "TFLite Micro"
+    agreement = report["models"][0]["agreement"]
+    assert agreement["outputs"] == pytest.approx(1 - pex["tflite"]["share"])
+    assert agreement["owned"] < agreement["owned_rounded"] == 1
     assert rows["stock"]["configuration"].startswith("c -keys=cpu")
 
 
@@ -123,6 +132,16 @@ def test_all_forms_say_the_same(report: dict[str, Any], folder: Path) -> None:
     assert report_forms.as_json(report_forms.from_json(report)) == report
     with pytest.raises(ValueError, match="a report of schema 0, not 1"):
         report_forms.from_json({**report, "schema": 0})
+
+
+def test_readme_shows_these_figures_and_this_picture(report: dict[str, Any]) -> None:
+    (subject,) = report_forms.from_json(report)
+    shown = headline.between((ROOT / "README.md").read_text(), "own network")
+    for line in headline.own_table(subject).splitlines()[2:]:
+        if not line.startswith("| stock TVM |"):  # of which this report has two configurations
+            assert line in shown
+    assert f"]({headline.PICTURE})" in shown
+    assert headline.picture(subject) == (ROOT / headline.PICTURE).read_text()
 
 
 class Balance(HTMLParser):
@@ -242,7 +261,7 @@ def failing(error: Exception) -> Any:
 
 def test_rivals_that_fail_are_rows_that_say_why(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(measure, "stock_plans", failing(AotError("no schedule for it")))
-    monkeypatch.setattr("tvm_pex.benchmark.case.interpret", failing(InterpreterError("Didn't find op GELU (SIGABRT)")))
+    monkeypatch.setattr("tvm_pex.benchmark.case.run_reference", failing(NoReference("Didn't find op GELU (SIGABRT)")))
     monkeypatch.setattr(measure, "compile_model", failing(AotError("cannot be planned")))
     case = measure.Case(OWN, Store(None), inputs=1)
     meter = measure._Meter(case, measure.Settings(), Store(None), lambda *_: None)
@@ -253,15 +272,15 @@ def test_rivals_that_fail_are_rows_that_say_why(monkeypatch: pytest.MonkeyPatch)
     assert all(row.arena_bytes is None and row.exact is None for row in found.values())
 
 
-def test_interpreters_that_fail_say_why_in_one_line(tmp_path: Path) -> None:
-    broken = tmp_path / "broken.tflite"
-    broken.write_bytes(OWN.read_bytes()[:1000])
-    with pytest.raises(InterpreterError) as caught:
-        interpret("tflm", broken, {"x": np.zeros((1, 1, 28, 28, 1), np.int8)})
+def test_interpreters_that_fail_say_why_in_one_line() -> None:
+    model = load_model(OWN)
+    values = {port.name: np.zeros((1, 3), np.int8) for port in model.inputs}  # of a wrong size
+    with pytest.raises(NoReference, match=r"tflite-micro does not run it: .") as caught:
+        run_reference(OWN.read_bytes(), model.inputs, values, ("tflite-micro",))
     assert "\n" not in str(caught.value)
     said = "INFO: 1\nDidn't find op for builtin opcode 'GELU'\nAborted\n"
-    assert reason(subprocess.CompletedProcess([], -6, "", said)) == "Didn't find op for builtin opcode 'GELU' (SIGABRT)"
-    assert reason(subprocess.CompletedProcess([], 1, "", "")) == "it said nothing"
+    assert telling_line(subprocess.CompletedProcess([], -6, "", said)) == said.splitlines()[1] + " (SIGABRT)"
+    assert telling_line(subprocess.CompletedProcess([], 1, "", "")) == "it said nothing"
 
 
 def test_a_model_that_cannot_be_read_is_part_of_the_report(tmp_path: Path) -> None:

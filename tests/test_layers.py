@@ -9,7 +9,8 @@ from random_graphs import GraphMaker, random_graph
 
 from tvm_pex.graph import Window
 from tvm_pex.memory_planner import plan_memory
-from tvm_pex.report.arena_plot import Panel, arena_svg, ticks
+from tvm_pex.report.arena_plot import Panel, arena_svg
+from tvm_pex.report.drawing import ticks
 from tvm_pex.scheduling.cost import schedule_macs
 from tvm_pex.scheduling.layers import layer_bytes, layer_problem, lower_bound
 from tvm_pex.scheduling.lifetimes import memory_problem

@@ -110,6 +110,8 @@ def test_a_chain_is_one_operator() -> None:
     reading = read_function(typed(result))
     kinds = [type(op) for op in reading.graph.operators]
     assert (kinds, reading.refused) == ([Convolution, Lookup], ())
+    assert reading.graph.operators[1].views == ((4, 4, 5),)
+    assert reading.graph.tensors["lookup1"].shape == (4, 4, 5)
 
 
 def test_what_others_read_is_kept() -> None:

@@ -107,6 +107,15 @@ def test_ports_named_twice(tmp_path: Path) -> None:
     assert refusal(tmp_path, model_bytes([X, Y], [RELU], ["x"], ["y", "y"])) == "names one of its outputs twice"
 
 
+def test_windows_that_do_not_fit(tmp_path: Path) -> None:
+    """TVM's type checker makes negative extents of them, two of which are a positive number of elements."""
+    tensors = [TensorSpec("x", (1, 4, 4, 1)), TensorSpec("y", (1, 1, 1, 1))]
+    options = {"Padding": 1, "StrideH": 1, "StrideW": 1, "FilterHeight": 9, "FilterWidth": 9}
+    operator = OperatorSpec("MAX_POOL_2D", ("x",), ("y",), "Pool2D", options)
+    reason = refusal(tmp_path, model_bytes(tensors, [operator], ["x"], ["y"]))
+    assert reason == "its windows do not fit: TVM makes a tensor of shape [1, -4, -4, 1]"
+
+
 def test_two_tensors_of_one_name(tmp_path: Path) -> None:
     tensors = [dataclasses.replace(X, name="first"), dataclasses.replace(Y, name="other")]
     data = model_bytes(tensors, [OperatorSpec("RELU", ("first",), ("other",))], ["first"], ["other"])

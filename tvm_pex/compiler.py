@@ -213,6 +213,7 @@ def _report(model: Model, cut: Partition, memory: ModelPlan, planning: float, bu
         ],
         "operators": _operators(cut, memory),
         "buffers": [_buffer(b, used, memory) for used in memory.pools for b in used.by_time()],
+        "coverage": {"calls_in_regions": cut.reading.calls.owned, "calls": cut.reading.calls.all},
         "refused": [{"operator": r.operator, "reason": r.reason} for r in cut.reading.refused],
         "undefined_shift_channels": cut.reading.undefined_shift_channels,
         "planning_seconds": round(planning, 3),

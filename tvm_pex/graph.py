@@ -23,6 +23,7 @@ import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from fractions import Fraction
 from typing import Any, get_args
 
 import numpy as np
@@ -59,15 +60,23 @@ class Tensor:
 class Window:
     """What a sliding operator sees: output row r reads input rows ``r * stride - pad + k * dilation``, k < kernel.
 
-    Every field is (rows, columns). ``pad`` is what lies before the tensor (top, left), below 0 where it begins later;
-    what lies behind it follows from the output's shape. Positions outside the tensor are skipped: they hold the input's
-    zero point.
+    Every field but ``mirror`` is (rows, columns). ``pad`` is what lies before the tensor (top, left), below 0 where it
+    begins later; what lies behind it follows from the output's shape. Positions outside the tensor are skipped: they
+    hold the input's zero point.
+
+    Where the output has more rows than the input, these rows lie ``up`` positions apart: r reads row i of the input
+    where one of its positions is ``i * up``, and between the rows there is nothing. Such a window is not dilated.
+
+    With ``mirror`` (and ``up`` 1) a position outside the tensor is the one as far inside: 0 counts from the border
+    between both, so that the outermost row comes twice, 1 from the outermost row.
     """
 
     kernel: Pair = (1, 1)
     stride: Pair = (1, 1)
     dilation: Pair = (1, 1)
     pad: Pair = (0, 0)
+    up: Pair = (1, 1)
+    mirror: int | None = None
 
     def reach(self, axis: int) -> int:
         """Distance from the first to the last position that a window touches."""
@@ -75,7 +84,11 @@ class Window:
 
     def covers(self, shape: Shape) -> bool:
         """True when the first window spans the whole tensor, so that its sums can be taken as pixels come."""
-        return self.kernel == shape[:2] and self.pad == (0, 0) and self.dilation == (1, 1)
+        return self == Window(kernel=shape[:2], stride=self.stride)
+
+    def mean_taps(self) -> Fraction:
+        """Positions of the input that an output reads, on average and inside: fewer than the kernel's with ``up``."""
+        return Fraction(math.prod(self.kernel), math.prod(self.up))
 
 
 @dataclass(frozen=True)
@@ -117,7 +130,7 @@ class Convolution:
 
     def macs(self, shape: Shape) -> int:
         """Multiply-accumulates for an output of ``shape``, counted from the shapes: padding included, as is usual."""
-        return math.prod(shape) * math.prod(self.window.kernel) * (self.views[0][2] // self.groups)
+        return round(math.prod(shape) * self.window.mean_taps() * (self.views[0][2] // self.groups))
 
 
 @dataclass(frozen=True)
@@ -126,7 +139,7 @@ class Pool:
 
     As TFLite rounds, the average is divided with halves away from zero; with a rescale it is not divided, because the
     rescale does that too: ``rescale(sum of (x - zero_in)) + zero_out``. In float32 the average is not truncated, and
-    there is no rescale.
+    there is no rescale. With ``total`` the sum is not divided.
     """
 
     name: str
@@ -138,6 +151,7 @@ class Pool:
     rescale: Rescale | None
     low: float
     high: float
+    total: bool = False
 
 
 @dataclass(frozen=True)
@@ -188,7 +202,10 @@ class Binary:
 
 @dataclass(frozen=True)
 class Pad:
-    """Copies the input into a larger tensor; ``window.pad`` is what lies before it, ``value`` fills the border."""
+    """Copies the input into a larger tensor; ``value`` fills the border.
+
+    ``window.pad`` is what lies before it, rows and columns; ``first`` channels do, too.
+    """
 
     name: str
     inputs: tuple[str, ...]
@@ -196,6 +213,7 @@ class Pad:
     output: str
     window: Window
     value: float
+    first: int = 0
 
 
 @dataclass(frozen=True)
@@ -224,7 +242,11 @@ class Concat:
 
 @dataclass(frozen=True)
 class Slice:
-    """Copies a part: the pixels that ``window`` (kernel 1, pad not above 0) picks, channels from ``first`` on."""
+    """Copies pixels to other places: each output pixel is the one input pixel that ``window`` picks.
+
+    Its channels are those from ``first`` on, every ``step``-th of them. With ``blocks`` an input pixel holds
+    ``prod(window.up)`` pixels of the output one after the other, by rows, and each takes its own.
+    """
 
     name: str
     inputs: tuple[str, ...]
@@ -232,6 +254,41 @@ class Slice:
     output: str
     window: Window
     first: int
+    step: int = 1
+    blocks: bool = False
+
+
+@dataclass(frozen=True)
+class Patches:
+    """The pixels of each window, by rows, as channels of one pixel. No window reaches beyond the tensor."""
+
+    name: str
+    inputs: tuple[str, ...]
+    views: tuple[Shape, ...]
+    output: str
+    window: Window
+
+
+@dataclass(frozen=True)
+class Resize:
+    """Linear between the two nearest rows and the two nearest columns, in float32, by TVM's ``coordinates``.
+
+    ``window`` holds those pixels; at the border one of them is the outermost, twice. Of integers each is first
+    dequantised, ``(x - zero_in) * scale``, and what comes out is quantised, as by Dequantize and Quantize.
+    """
+
+    name: str
+    inputs: tuple[str, ...]
+    views: tuple[Shape, ...]
+    output: str
+    window: Window
+    coordinates: str
+    scale: float
+    zero_in: int
+    inverse: float
+    zero_out: int
+    low: float
+    high: float
 
 
 @dataclass(frozen=True)
@@ -281,6 +338,35 @@ class Lookup:
     @property
     def constants(self) -> tuple[str, ...]:
         return (self.table,)
+
+
+Step = tuple[Any, ...]
+"""Of an Apply: a function and its arguments. A float is a constant, a whole number counts values: those of the inputs,
+then the results of the steps; -1, -2, ... are the rows of ``vectors``."""
+
+
+@dataclass(frozen=True)
+class Apply:
+    """Functions of float32, one step after the other; the output is what the last gives.
+
+    The functions are those of ``tvm_pex.lowering.kernels.elementwise``. ``vectors`` names a constant of shape (any,
+    channels), or is empty. Inputs may be repeated, as an Add's.
+    """
+
+    name: str
+    inputs: tuple[str, ...]
+    views: tuple[Shape, ...]
+    output: str
+    steps: tuple[Step, ...]
+    vectors: str
+
+    @property
+    def window(self) -> Window:
+        return Window()
+
+    @property
+    def constants(self) -> tuple[str, ...]:
+        return (self.vectors,) if self.vectors else ()
 
 
 @dataclass(frozen=True)
@@ -334,16 +420,17 @@ class Dequantize:
         return Window()
 
 
-Operator = Convolution | Pool | Add | Binary | Pad | Concat | Slice | Gather | Lookup | Quantize | Dequantize
+Moved = Pad | Concat | Slice | Patches | Gather
+Operator = Convolution | Pool | Add | Binary | Moved | Resize | Lookup | Apply | Quantize | Dequantize
 _KINDS: dict[str, type[Operator]] = {kind.__name__: kind for kind in get_args(Operator)}
 
 
 def window_on(op: Operator, position: int, shape: Shape) -> Window:
     """Through which ``op``, whose output is of ``shape``, reads its input at ``position``.
 
-    The inputs of an Add or a Binary are repeated along rows and columns of which they have but one: stride 0.
+    The inputs of an Add, a Binary or an Apply are repeated along rows and columns of which they have but one: stride 0.
     """
-    if not isinstance(op, Add | Binary):
+    if not isinstance(op, Add | Binary | Apply):
         return op.window
     view = op.views[position]
     return Window(stride=(int(view[0] == shape[0]), int(view[1] == shape[1])))
@@ -351,7 +438,8 @@ def window_on(op: Operator, position: int, shape: Shape) -> Window:
 
 def constants_of(op: Operator) -> tuple[str, ...]:
     """Names of the constants that ``op`` reads."""
-    return op.constants if isinstance(op, Convolution | Gather | Lookup | Quantize | Dequantize) else ()
+    owners = Convolution | Gather | Lookup | Apply | Quantize | Dequantize
+    return op.constants if isinstance(op, owners) else ()
 
 
 @dataclass(frozen=True)

@@ -25,6 +25,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from tvm_pex._tvm import relay, tvm
+from tvm_pex.frontend.columns import as_columns
 from tvm_pex.frontend.reader import Reading, Refusal, read_function
 from tvm_pex.frontend.streaming import NotStreamable, stream_input
 from tvm_pex.frontend.transposes import drop_transposes
@@ -171,6 +172,7 @@ def read_module(
     """
     mod = drop_transposes(relay.transform.InferType()(mod))
     mod, reading = stream_input(mod, rounding) if streams else (mod, read_function(mod["main"], rounding))
+    reading = dataclasses.replace(reading, graph=as_columns(reading.graph))
     variables = [name for name, expr in reading.expressions.items() if isinstance(expr, relay.Var)]
     kept = frozenset() if overwrite_input else frozenset(variables) - frozenset(reading.graph.streamed)
     return mod, reading, kept

@@ -29,15 +29,15 @@ REAL = (
     ("mobilenet_v1_0.25_128_quant", "MobileNetV1 0.25, 128x128, uint8"),
     ("mobilenet_v2_1.0_224_ptq", "MobileNetV2 1.0, 224x224"),
 )
-_OWN_ROWS = ("layers", "stock", "tflm", "pex", "overwritten")
-_COLUMNS = ("layers", "stock", "tflm", "pex", "overwritten")
+OWN_ROWS = ("layers", "stock", "tflm", "pex", "overwritten")
+COLUMNS = OWN_ROWS
 _BOARD = "mps2-an386"
 
 
 def own_table(subject: Subject) -> str:
     """The project's own network: arenas, and instructions on an emulated Cortex-M4."""
     lines = ["| | arena, bytes | instructions, Cortex-M4 | exact |", "|---|---:|---:|---|"]
-    for key in _OWN_ROWS:
+    for key in OWN_ROWS:
         row = subject.row(key)
         if row is not None and row.arena_bytes is not None:
             board = row.boards.get(_BOARD)
@@ -56,7 +56,7 @@ def real_table(subjects: Sequence[Subject]) -> str:
     ]
     for model, title in REAL:
         if model in known:
-            rows = [known[model].row(key) for key in _COLUMNS]
+            rows = [known[model].row(key) for key in COLUMNS]
             sizes = [row.arena_bytes if row else None for row in rows] + [known[model].lower_bound_bytes]
             lines.append(f"| {title} | {' | '.join('' if size is None else f'{size:,}' for size in sizes)} |")
     return "\n".join(lines)

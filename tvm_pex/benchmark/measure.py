@@ -8,8 +8,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from tvm_pex.benchmark.case import Case
-from tvm_pex.benchmark.rows import SCHEMA, OnBoard, Row, Subject, row_from_json, to_json
+from tvm_pex.benchmark.case import NAMES, Case
+from tvm_pex.benchmark.rows import SCHEMA, Agreement, Json, OnBoard, Row, Subject, row_from_json, to_json
 from tvm_pex.benchmark.store import Store, own_revision
 from tvm_pex.compiler import CompiledModel, compile_model, memory_front
 from tvm_pex.frontend.streaming import NotStreamable
@@ -26,6 +26,8 @@ from tvm_pex.scheduling.search import OverBudget
 from tvm_pex.verification.firmware import Task, run_firmware
 from tvm_pex.verification.host_run import HostError
 from tvm_pex.verification.stock_baseline import ALL_TARGETS, TARGETS, Attempt, StockPlan, stock_plans
+from tvm_pex.verification.tflite_agreement import tflite_agreements
+from tvm_pex.verification.tflite_reference import NoReference
 from tvm_pex.verification.verify import TOLERANCE, differs_as_float, run_compiled, same
 
 BUDGETS = {"ram_quarter": 4, "ram_half": 2}  # how far from the least memory to that of the fastest: 1 part of so many
@@ -115,14 +117,27 @@ class _Meter:
 
     def _kernels(self) -> list[str]:
         """What differences from TensorFlow Lite depend on."""
-        return [self.case.reference.kernels, self.case.reference.reason]
+        reference = self.case.reference
+        return [reference if isinstance(reference, str) else reference.runtime]
 
     def facts(self) -> dict[str, Any]:
         """What holds for all rows, and the front."""
         self.progress(f"{self.case.name}: memory and instructions", len(self.settings.ways))
         depends = [self.case.sha256, str(self.case.quantized_io), self.settings.core, own_revision(), str(SCHEMA)]
         facts = dict(self.store.value(f"{self.case.name}-facts", depends, self._facts))
-        return {**facts, "front": tuple((at, n) for at, n in self._front()) if self.settings.front else ()}
+        facts["front"] = tuple((at, n) for at, n in self._front()) if self.settings.front else ()
+        told = self.store.value(f"{self.case.name}-agreement", [*depends, str(self.settings.inputs)], self._agreement)
+        return {**facts, "agreement": Agreement(**told) if told else None}
+
+    def _agreement(self) -> Json | None:
+        """With the reference kernels, by rounding; None where there are none, or no operator is ours."""
+        options = PlanOptions(quantized_io=self.case.quantized_io, core=self.settings.core)
+        try:
+            told = tflite_agreements(self.case.read, options, self.settings.inputs, self.settings.seed)
+        except (NoReference, *_FAILURES):
+            return None
+        shares = [told.owned["tvm"], told.owned["tflite"], told.outputs["tvm"], told.outputs["tflite"]]
+        return to_json(Agreement(NAMES[told.runtime], *(share.equal_share for share in shares)))
 
     def _facts(self) -> dict[str, Any]:
         report = self._compiled(PlanOptions(axes=()), self.settings.core).report
@@ -141,8 +156,8 @@ class _Meter:
 
     def _micro(self) -> Row:
         micro, io = self.case.micro, _io_bytes(self.case)
-        if micro.reason:
-            return Row("tflm", WAYS["tflm"], reason=micro.reason)
+        if isinstance(micro, str):
+            return Row("tflm", WAYS["tflm"], reason=micro)
         head = micro.head_bytes
         return Row(
             "tflm",

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 SCHEMA = 1
+RIVALS = ("layers", "stock", "tflm")  # rows that Pex is compared with: all but layer by layer are others' programs
 
 Json = dict[str, Any]
 
@@ -44,6 +45,20 @@ class Difference:
     reference: str
     share: float
     largest: float
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """The share of elements that are those of ``reference``, up to our last operator and of the model's outputs.
+
+    As it is, rounding as stock TVM does, and with ``--rounding tflite``. Floats count where they have the same bytes.
+    """
+
+    reference: str
+    owned: float
+    owned_rounded: float
+    outputs: float
+    outputs_rounded: float
 
 
 @dataclass(frozen=True)
@@ -97,6 +112,7 @@ class Subject:
     owned_operators: int | None = None
     stock_operators: int | None = None
     front: Sequence[tuple[int, int]] = ()
+    agreement: Agreement | None = None
     rows: Sequence[Row] = ()
     reason: str = ""
 
@@ -105,12 +121,12 @@ class Subject:
 
     @property
     def worse(self) -> tuple[str, ...]:
-        """The keys of our rows that need more memory than stock TVM's best plan."""
+        """The keys of rows of Pex that need more memory than stock TVM's best plan."""
         stock = self.row("stock")
         if stock is None or stock.arena_bytes is None:
             return ()
         limit = stock.arena_bytes
-        return tuple(r.key for r in self.rows if r.key not in ("stock", "tflm") and (r.arena_bytes or 0) > limit)
+        return tuple(r.key for r in self.rows if r.key not in RIVALS and (r.arena_bytes or 0) > limit)
 
     @property
     def failed(self) -> bool:
@@ -132,4 +148,7 @@ def row_from_json(value: Json) -> Row:
 
 def subject_from_json(value: Json) -> Subject:
     front = tuple((int(at), int(count)) for at, count in value["front"])
-    return Subject(**{**value, "front": front, "rows": tuple(row_from_json(row) for row in value["rows"])})
+    agreement = Agreement(**value["agreement"]) if value["agreement"] else None
+    return Subject(
+        **{**value, "front": front, "agreement": agreement, "rows": tuple(row_from_json(row) for row in value["rows"])}
+    )

@@ -83,8 +83,8 @@ def bench(
 
     The report has index.html, which is all in one file, README.md, results.csv and results.json.
 
-    Exit status: 0 all rows of ours are exact and none needs more memory than stock TVM; 1 not so; 2 bad input or a
-    missing tool.
+    Exit status: 0 all is exact and no row of Pex needs more memory than stock TVM; 1 not so; 2 bad input or a missing
+    tool.
 
     \b
     Examples:

@@ -67,7 +67,7 @@ def sum_of(
 ) -> Claim:
     """An Add of ``inputs``, one or two."""
     dtype = element_dtype(call)
-    operator = Add(NAMELESS, (), _views(call, inputs), NAMELESS, rescales, *dtype_range(dtype), total)
+    operator = Add(NAMELESS, (), views_in(call, inputs), NAMELESS, rescales, *dtype_range(dtype), total)
     return Claim(kind, operator, inputs, graph_shape(call), dtype, undefined_shifts=undefined)
 
 
@@ -105,7 +105,7 @@ def _binary(
 ) -> Claim:
     inputs, dtype = _operands(call), element_dtype(call)
     first, second = rescales
-    views, limits = _views(call, inputs), dtype_range(dtype)
+    views, limits = views_in(call, inputs), dtype_range(dtype)
     operator = Binary(NAMELESS, (), views, NAMELESS, function, (first, second), rescale, *limits)
     return Claim(function, operator, inputs, graph_shape(call), dtype, undefined_shifts=undefined)
 
@@ -124,7 +124,7 @@ def _operands(call: relay.Call) -> tuple[relay.Expr, relay.Expr]:
     return call.args[0], call.args[1]
 
 
-def _views(call: relay.Call, operands: tuple[relay.Expr, ...]) -> tuple[Shape, ...]:
+def views_in(call: relay.Call, operands: tuple[relay.Expr, ...]) -> tuple[Shape, ...]:
     """The operands as the result has its axes, of length 1 where they are repeated."""
     shape, shapes = static_shape(call), [static_shape(operand) for operand in operands]
     alike = all(other == shape for other in shapes)

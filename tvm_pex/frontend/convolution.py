@@ -35,16 +35,20 @@ from tvm_pex.frontend.values import (
 from tvm_pex.graph import Convolution, Limits, Shape, Window
 from tvm_pex.rounding import Rounding
 
-SUMS = ("nn.bias_add", "qnn.conv2d", "qnn.dense")
+_QUANTISED = ("qnn.conv2d", "qnn.conv2d_transpose", "qnn.dense")
+_FLOAT = ("nn.conv2d", "nn.conv2d_transpose", "nn.dense")
+
+SUMS = ("nn.bias_add", *_QUANTISED)
 """What a requantise that ends a convolution reads."""
 
 _DENSE = ("qnn.dense", "nn.dense")
+_TRANSPOSED = ("qnn.conv2d_transpose", "nn.conv2d_transpose")
 
 
 def read_convolution(call: relay.Call, readers: Readers) -> Claim:
-    """qnn.requantize ([nn.bias_add] (qnn.conv2d or qnn.dense)) -> Convolution. Raises Unsupported."""
+    """qnn.requantize ([nn.bias_add] (qnn.conv2d, its transpose, or qnn.dense)) -> Convolution. Raises Unsupported."""
     sums, bias = _without_bias(used_once(requantise_arguments(call)[0], readers), readers)
-    require(op_name(sums) in ("qnn.conv2d", "qnn.dense"), f"its bias is added to {op_name(sums) or 'an input'}")
+    require(op_name(sums) in _QUANTISED, f"its bias is added to {op_name(sums) or 'an input'}")
     require(str(sums.attrs.out_dtype) == "int32", f"its sums are {sums.attrs.out_dtype}, not int32")
     zero_in = integer(sums.args[2], "input zero point")
     data, view, window, groups, weights = _read_layer(sums, zero_in)
@@ -64,9 +68,9 @@ def read_convolution(call: relay.Call, readers: Readers) -> Claim:
 
 
 def read_float_convolution(call: relay.Call, readers: Readers) -> Claim:
-    """[nn.bias_add] (nn.conv2d or nn.dense) of float32 -> Convolution. Raises Unsupported."""
+    """[nn.bias_add] (nn.conv2d, its transpose, or nn.dense) of float32 -> Convolution. Raises Unsupported."""
     sums, bias = _without_bias(call, readers)
-    require(op_name(sums) in ("nn.conv2d", "nn.dense"), f"its bias is added to {op_name(sums) or 'an input'}")
+    require(op_name(sums) in _FLOAT, f"its bias is added to {op_name(sums) or 'an input'}")
     if sums is not call:
         used_once(sums, readers)
     data, view, window, groups, weights = _read_layer(sums, 0)
@@ -93,12 +97,16 @@ def _nameless(view: Shape, window: Window, groups: int, zeros: tuple[int, int, i
 def _kind(sums: relay.Call, operator: Convolution) -> str:
     if op_name(sums) in _DENSE:
         return "dense"
+    if op_name(sums) in _TRANSPOSED:
+        return "transposed"
     return "depthwise" if operator.groups > 1 and operator.groups == operator.views[0][2] else "conv"
 
 
 def _read_layer(sums: relay.Call, zero_in: int) -> tuple[relay.Expr, Shape, Window, int, Array]:
     """The padded source, its view, the window, the groups and the weights as (h, w, channels in / groups, out)."""
-    return _read_dense(sums) if op_name(sums) in _DENSE else _read_conv2d(sums, zero_in)
+    if op_name(sums) in _DENSE:
+        return _read_dense(sums)
+    return _read_transposed(sums) if op_name(sums) in _TRANSPOSED else _read_conv2d(sums, zero_in)
 
 
 def _read_conv2d(conv: relay.Call, zero_in: int) -> tuple[relay.Expr, Shape, Window, int, Array]:
@@ -123,6 +131,22 @@ def _read_conv2d(conv: relay.Call, zero_in: int) -> tuple[relay.Expr, Shape, Win
         pad=(own[0] + pad[0], own[1] + pad[1]),
     )
     return data, view, window, groups, weights
+
+
+def _read_transposed(conv: relay.Call) -> tuple[relay.Expr, Shape, Window, int, Array]:
+    """As _read_layer: each result sums what the pixels around it would have added to it, so the kernel is turned."""
+    attrs = conv.attrs
+    require(str(attrs.data_layout) == "NHWC", f"its layout is {attrs.data_layout}, not NHWC")
+    require(str(attrs.out_layout) in ("", "NHWC"), f"its output layout is {attrs.out_layout}")
+    require(str(attrs.kernel_layout) == "IOHW", f"its kernel layout is {attrs.kernel_layout}")
+    require(int(attrs.groups) == 1, "it is transposed and grouped")
+    require(pair(attrs.dilation) == (1, 1), "it is transposed and dilated")
+    weights = constant(conv.args[1], "weights").transpose(2, 3, 0, 1)[::-1, ::-1]
+    rows, columns = weights.shape[:2]
+    top, left = sides(attrs.padding)[:2]
+    window = Window(kernel=(rows, columns), pad=(rows - 1 - top, columns - 1 - left), up=pair(attrs.strides))
+    data = conv.args[0]
+    return data, image_shape(data), window, 1, np.ascontiguousarray(weights)
 
 
 def _read_dense(dense: relay.Call) -> tuple[relay.Expr, Shape, Window, int, Array]:

@@ -122,7 +122,7 @@ def _tables(chain: _Chain) -> int | None:
     alike = all(other == shape for other in shapes)
     by_channel = all(other[-1] == math.prod(other) == shape[-1] for other in lists) and shape[-1] <= MOST_TABLES
     last = all(_axis(call) in (-1, len(shape) - 1) for call in chain.calls)
-    return shape[-1] if alike and by_channel and last else None
+    return shape[-1] if alike and by_channel and last and graph_shape(chain.source)[2] == shape[-1] else None
 
 
 def _axis(call: relay.Call) -> int:
@@ -141,9 +141,9 @@ def _claim(call: relay.Call, chain: _Chain) -> Claim | None:
     table = tabulated(tvm.ir.save_json(defined))
     if table is None:
         return None
-    operator = Lookup(NAMELESS, (), (graph_shape(chain.source),), NAMELESS, NAMELESS)
-    shape, dtype = graph_shape(call), byte_dtype(call)
-    return Claim("lookup", operator, (chain.source,), shape, dtype, {"table": table}, undefined)
+    shape = graph_shape(chain.source)  # also where the result is seen under another one
+    operator = Lookup(NAMELESS, (), (shape,), NAMELESS, NAMELESS)
+    return Claim("lookup", operator, (chain.source,), shape, byte_dtype(call), {"table": table}, undefined)
 
 
 class _Applied(relay.ExprMutator):  # type: ignore[misc]

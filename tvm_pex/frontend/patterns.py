@@ -12,6 +12,7 @@ from collections.abc import Callable
 import numpy as np
 from tvm import relay
 
+from tvm_pex.frontend.apply import STEPS, read_apply
 from tvm_pex.frontend.arithmetic import (
     AS_IT_IS,
     read_add,
@@ -21,18 +22,34 @@ from tvm_pex.frontend.arithmetic import (
     read_subtract,
     sum_of,
 )
-from tvm_pex.frontend.claim import NAMELESS, Claim, Readers, pad_attributes, requantise_arguments, tensor_rescale
+from tvm_pex.frontend.claim import (
+    NAMELESS,
+    Claim,
+    Readers,
+    pad_attributes,
+    requantise_arguments,
+    tensor_rescale,
+    used_once,
+)
 from tvm_pex.frontend.convolution import SUMS, read_convolution, read_float_convolution
 from tvm_pex.frontend.lookup import read_lookup
-from tvm_pex.frontend.moves import read_concat, read_copy, read_part, read_strided_slice, read_take
-from tvm_pex.frontend.pool import AVERAGES, read_average, read_float_average, read_max_pool
+from tvm_pex.frontend.moves import (
+    read_blocks,
+    read_concat,
+    read_copy,
+    read_part,
+    read_patches,
+    read_strided_slice,
+    read_take,
+)
+from tvm_pex.frontend.pool import REDUCTIONS, read_float_reduction, read_max_pool, read_reduction
+from tvm_pex.frontend.resize import read_mirror_pad, read_resize, read_tile
 from tvm_pex.frontend.values import (
     Unsupported,
     byte_dtype,
     dtype_range,
     element_dtype,
     graph_shape,
-    image_shape,
     integer,
     is_byte,
     is_float,
@@ -41,7 +58,21 @@ from tvm_pex.frontend.values import (
     scalar,
     strip_views,
 )
-from tvm_pex.graph import Add, Binary, Concat, Convolution, Dequantize, Limits, Lookup, Pad, Pool, Quantize, Window
+from tvm_pex.graph import (
+    Add,
+    Apply,
+    Binary,
+    Concat,
+    Convolution,
+    Dequantize,
+    Limits,
+    Lookup,
+    Pad,
+    Pool,
+    Quantize,
+    Resize,
+    Window,
+)
 
 _Limited = Convolution | Pool | Add | Binary | Concat | Quantize
 
@@ -65,8 +96,8 @@ def _read_requantise(call: relay.Call, readers: Readers) -> Claim:
     source = requantise_arguments(call)[0]
     if op_name(source) in SUMS:
         return read_convolution(call, readers)
-    if op_name(source) in AVERAGES:
-        return read_average(call, readers)
+    if op_name(source) in REDUCTIONS:
+        return read_reduction(call, readers)
     if readers.rounding == "tflite":
         byte_dtype(source)
         rescale, undefined = tensor_rescale(*call.args[1:], rounding="tflite")
@@ -76,8 +107,8 @@ def _read_requantise(call: relay.Call, readers: Readers) -> Claim:
 
 
 def _read_cast(call: relay.Call, readers: Readers) -> Claim:
-    require(op_name(call.args[0]) in AVERAGES, _why_not(call))
-    return read_average(call, readers)
+    require(op_name(call.args[0]) in REDUCTIONS, _why_not(call))
+    return read_reduction(call, readers)
 
 
 def _read_clip(call: relay.Call, readers: Readers) -> Claim:
@@ -87,6 +118,8 @@ def _read_clip(call: relay.Call, readers: Readers) -> Claim:
     under = strip_views(source)
     if isinstance(under, relay.Call):
         claim = read_call(under, readers)  # when TVM keeps what lies under it, TVM keeps the clip
+        if isinstance(claim.operator, Apply) and under is source and readers[source] == 1:
+            return read_apply(call, readers)
         longer = read_lookup(call, readers) if isinstance(claim.operator, Lookup) and readers[under] == 1 else None
         if longer:
             return longer
@@ -95,6 +128,15 @@ def _read_clip(call: relay.Call, readers: Readers) -> Claim:
     claim = sum_of("clip", call, (source,), (AS_IT_IS,), 0)
     assert isinstance(claim.operator, Add)
     return dataclasses.replace(claim, operator=_clipped(claim.operator, low, high))
+
+
+def _read_float_add(call: relay.Call, readers: Readers) -> Claim:
+    constant = any(isinstance(operand, relay.Constant) for operand in call.args)
+    return read_apply(call, readers) if constant else read_float_add(call, readers)
+
+
+def _read_extreme(call: relay.Call, readers: Readers) -> Claim:
+    return read_apply(call, readers) if is_float(call) else read_extreme(call, readers)
 
 
 def _clip_bounds(call: relay.Call) -> Limits:
@@ -120,16 +162,41 @@ def _clipped(operator: _Limited, low: float, high: float) -> _Limited:
 
 def _read_quantize(call: relay.Call, readers: Readers) -> Claim:
     """Stays with TVM where what it reads does, because TVM then computes both at once."""
-    data, scale, zero = call.args[0], _scale(call), integer(call.args[2], "zero point")
-    require(is_float(data), "it does not read float32")
+    data, operator = call.args[0], _quantize_operator(call)
+    if op_name(data) == "image.resize2d" and op_name(data.args[0]) == "qnn.dequantize":
+        return _quantised_resize(call, operator, readers)
     if isinstance(strip_views(data), relay.Call | relay.TupleGetItem):
         read_call(strip_views(data), readers)
-    low, high = dtype_range(byte_dtype(call))
+    constants = {} if readers.rounding == "tvm" else {"scale": np.array([_scale(call)], np.float32)}
+    return Claim("quantize", operator, (data,), graph_shape(call), byte_dtype(call), constants)
+
+
+def _quantize_operator(call: relay.Call) -> Quantize:
+    data, scale, zero = call.args[0], _scale(call), integer(call.args[2], "zero point")
+    require(is_float(data), "it does not read float32")
     inverse = float(np.float32(1) / np.float32(scale))
     require(math.isfinite(inverse), f"its scale is {scale}")
-    operator = Quantize(NAMELESS, (), (graph_shape(data),), NAMELESS, inverse, zero, low, high)
-    constants = {} if readers.rounding == "tvm" else {"scale": np.array([scale], np.float32)}
-    return Claim("quantize", operator, (data,), graph_shape(call), byte_dtype(call), constants)
+    limits = dtype_range(byte_dtype(call))
+    return Quantize(NAMELESS, (), (graph_shape(data),), NAMELESS, inverse, zero, *limits)
+
+
+def _quantised_resize(call: relay.Call, after: Quantize, readers: Readers) -> Claim:
+    """quantize (resize2d (dequantize)), as TVM's importer gives a linear one: the floats exist nowhere as a tensor."""
+    require(readers.rounding == "tvm", "TFLite resizes integers in integers")
+    floats = used_once(call.args[0], readers)
+    before, resized = _read_dequantize(used_once(floats.args[0], readers), readers), read_resize(floats, readers)
+    require(isinstance(resized.operator, Resize), "it copies floats")
+    assert isinstance(before.operator, Dequantize) and isinstance(resized.operator, Resize)
+    operator = dataclasses.replace(
+        resized.operator,
+        scale=before.operator.scale,
+        zero_in=before.operator.zero_in,
+        inverse=after.inverse,
+        zero_out=after.zero_out,
+        low=after.low,
+        high=after.high,
+    )
+    return dataclasses.replace(resized, operator=operator, inputs=before.inputs, dtype=byte_dtype(call))
 
 
 def _read_dequantize(call: relay.Call, readers: Readers) -> Claim:
@@ -148,10 +215,10 @@ def _scale(call: relay.Call) -> float:
 
 def _read_pad(call: relay.Call, readers: Readers) -> Claim:
     del readers
-    before, value = pad_attributes(call)
+    before, first, value = pad_attributes(call)
     data = call.args[0]
-    operator = Pad(NAMELESS, (), (image_shape(data),), NAMELESS, Window(pad=before), value)
-    return Claim("pad", operator, (data,), image_shape(call), element_dtype(call))
+    operator = Pad(NAMELESS, (), (graph_shape(data),), NAMELESS, Window(pad=before), value, first)
+    return Claim("pad", operator, (data,), graph_shape(call), element_dtype(call))
 
 
 def _why_not(call: relay.Call) -> str:
@@ -181,8 +248,9 @@ _REASONS = {
     "transpose": "it moves every byte to another place",
     "layout_transform": "it moves every byte to another place",
     "qnn.conv2d": "its sums are not requantised to 8 bits",
+    "qnn.conv2d_transpose": "its sums are not requantised to 8 bits",
     "qnn.dense": "its sums are not requantised to 8 bits",
-    "cast": "it does not end an average pool",
+    "cast": "it does not end a pool",
 }
 
 _READERS: dict[str, Callable[[relay.Call, Readers], Claim]] = {
@@ -190,8 +258,8 @@ _READERS: dict[str, Callable[[relay.Call, Readers], Claim]] = {
     "qnn.add": read_add,
     "qnn.subtract": read_subtract,
     "qnn.mul": read_multiply,
-    "maximum": read_extreme,
-    "minimum": read_extreme,
+    "maximum": _read_extreme,
+    "minimum": _read_extreme,
     "clip": _read_clip,
     "nn.relu": _read_clip,
     "nn.max_pool2d": read_max_pool,
@@ -204,13 +272,20 @@ _READERS: dict[str, Callable[[relay.Call, Readers], Claim]] = {
     "take": read_take,
     "qnn.quantize": _read_quantize,
     "qnn.dequantize": _read_dequantize,
+    "image.resize2d": read_resize,
+    "nn.mirror_pad": read_mirror_pad,
+    "tile": read_tile,
+    "nn.depth_to_space": read_blocks,
+    "nn.space_to_depth": read_patches,
 }
 
 _FLOAT_READERS: dict[str, Callable[[relay.Call, Readers], Claim]] = {
     "nn.bias_add": read_float_convolution,
     "nn.conv2d": read_float_convolution,
+    "nn.conv2d_transpose": read_float_convolution,
     "nn.dense": read_float_convolution,
-    "add": read_float_add,
-    **dict.fromkeys(AVERAGES, read_float_average),
+    **dict.fromkeys(STEPS, read_apply),
+    "add": _read_float_add,
+    **dict.fromkeys(REDUCTIONS, read_float_reduction),
 }
 """Of operators that end one of Pex's in float32 alone."""

@@ -11,7 +11,9 @@ from typing import Any
 from tvm import relay
 
 from tvm_pex.frontend.claim import Claim, Readers
+from tvm_pex.frontend.convolution import SUMS
 from tvm_pex.frontend.patterns import read_call
+from tvm_pex.frontend.pool import REDUCTIONS
 from tvm_pex.frontend.values import (
     Unsupported,
     graph_shape,
@@ -34,6 +36,14 @@ class Refusal:
 
 
 @dataclass(frozen=True)
+class Coverage:
+    """Of ``all`` calls ``owned``."""
+
+    owned: int
+    all: int
+
+
+@dataclass(frozen=True)
 class Reading:
     """What ``read_function`` found.
 
@@ -42,6 +52,7 @@ class Reading:
     ``expressions``: for each tensor, the expression of the function whose value it is.
     ``uses``: (tensor, expression) for each expression through which an owned tensor is read outside: the tensor's own,
     or a reshape of it.
+    ``calls``: Relay calls of the function, reshapes left out, and how many of them the graph's operators stand for.
     ``undefined_shift_channels``: channels whose requantise shifts too far for stock TVM's C to be defined; here they
     are what the mathematics says, zero.
     """
@@ -50,6 +61,7 @@ class Reading:
     expressions: dict[str, relay.Expr]
     uses: tuple[tuple[str, relay.Expr], ...]
     refused: tuple[Refusal, ...]
+    calls: Coverage
     undefined_shift_channels: int
 
 
@@ -87,8 +99,14 @@ def read_function(func: relay.Function, rounding: Rounding = "tvm") -> Reading:
         expressions={name: expr for expr, name in names.items()},
         uses=uses,
         refused=tuple(Refusal(name, split.reasons.get(expr, view)) for expr, name in stock.items()),
+        calls=_coverage(nodes, split),
         undefined_shift_channels=sum(claim.undefined_shifts for claim in split.claims.values()),
     )
+
+
+def _coverage(nodes: list[relay.Expr], split: _Split) -> Coverage:
+    calls = [expr for expr in nodes if isinstance(expr, relay.Call) and not is_view(expr)]
+    return Coverage(sum(expr not in split.reasons for expr in calls), len(calls))
 
 
 def _topological(body: relay.Expr) -> tuple[list[relay.Expr], set[relay.Expr]]:
@@ -162,7 +180,7 @@ def _claim(expr: relay.Expr, readers: Readers) -> Claim:
     return claim
 
 
-_PARTS = ("qnn.conv2d", "qnn.dense", "nn.bias_add", "nn.avg_pool2d", "nn.global_avg_pool2d", "mean", "cast")
+_PARTS = (*SUMS, *REDUCTIONS, "cast")
 """What only an operator above it could have taken along: its reason is that one's."""
 
 

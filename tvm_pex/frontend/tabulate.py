@@ -31,7 +31,9 @@ def tabulated(function: str) -> Array | None:
         fused = isinstance(call, relay.Call) and isinstance(call.op, relay.Function)
         if not (fused and all(isinstance(argument, relay.Var | relay.Constant) for argument in call.args)):
             return None
-        lowered = _as_in_c(te_compiler.get().lower(call.op, target).funcs, target)
+        compiler = te_compiler.get()
+        lowered = _as_in_c(compiler.lower(call.op, target).funcs, target)
+        compiler.clear()  # it would keep every function
         program = tvm.build(lowered, target="llvm")
     shape, dtype = static_shape(func.params[0]), str(func.params[0].checked_type.dtype)
     values = np.arange(VALUES, dtype=np.uint8).view(dtype).reshape(-1, *[1] * (len(shape) - 1))

@@ -23,7 +23,7 @@ import tflite
 
 from tvm_pex.frontend.layer_by_layer import ITEM_BYTES
 
-_LARGEST = 2**31 - 1  # bytes of a tensor: TVM counts elements in int32
+LARGEST = 2**31 - 1  # bytes of a tensor: TVM counts elements in int32
 _MOST_AXES = 8
 _NONE = -1  # an optional input that is not given
 
@@ -164,8 +164,8 @@ def _check_tensor(flat: Any, graph: Any, index: int) -> None:
     if any(extent < 0 for extent in shape):
         raise Malformed(f"{name} has a negative extent: {shape}")
     size = math.prod(shape) * ITEM_BYTES[kind]
-    if size > _LARGEST:
-        raise Malformed(f"{name} has {size} bytes: {_TYPES[kind]}{shape}; fewer than {_LARGEST + 1} are supported")
+    if size > LARGEST:
+        raise Malformed(f"{name} has {size} bytes: {_TYPES[kind]}{shape}; fewer than {LARGEST + 1} are supported")
     if _is_constant(flat, tensor) and tensor.Sparsity() is None:
         held = flat.Buffers(tensor.Buffer()).DataLength()
         if held != size:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import math
 import struct
 import traceback
 from collections.abc import Callable, Iterator
@@ -16,7 +17,7 @@ import tflite
 from tvm_pex._tvm import relay, tvm
 from tvm_pex.frontend.importer import Importer
 from tvm_pex.frontend.layer_by_layer import layer_by_layer_bytes
-from tvm_pex.frontend.tflite_checks import Malformed, check_model, tensor_name
+from tvm_pex.frontend.tflite_checks import LARGEST, Malformed, check_model, tensor_name
 
 _IDENTIFIER = b"TFL3"
 _LONGEST = 400  # characters of TVM's reasons
@@ -78,6 +79,7 @@ def parse_model(path: str | Path, data: bytes) -> Model:
         raise ModelError(f"{path}: damaged or truncated: a part of the model points outside the file") from None
     mod = _import(path, flat)
     main = mod["main"]
+    _check_types(path, main)
     if not main.params:  # TVM's importer drops the inputs that no output depends on
         raise ModelError(f"{path}: its outputs depend on none of its inputs")
     kinds = main.ret_type.fields if isinstance(main.ret_type, tvm.ir.TupleType) else [main.ret_type]
@@ -161,6 +163,21 @@ def _import(path: Path, flat: Any) -> Any:
         what = at[0] if at else "it"
         said = " ".join(diagnostics) or _one_line(error)
         raise ModelError(f"{path}: TVM cannot import {what}: {said[:_LONGEST]}") from error
+
+
+def _check_types(path: Path, main: Any) -> None:
+    """What TVM makes of windows and sizes that do not fit their tensors: extents below 0, or without measure."""
+
+    def visit(expr: Any) -> None:
+        kind = getattr(expr, "_checked_type_", None)
+        if isinstance(kind, tvm.ir.TensorType) and all(isinstance(n, tvm.tir.IntImm) for n in kind.shape):
+            shape = [int(extent) for extent in kind.shape]
+            if any(extent < 0 for extent in shape):
+                raise ModelError(f"{path}: its windows do not fit: TVM makes a tensor of shape {shape}")
+            if math.prod(shape) * tvm.runtime.DataType(kind.dtype).bits > 8 * LARGEST:
+                raise ModelError(f"{path}: TVM makes a tensor of {kind.dtype}{shape}, which is too large")
+
+    relay.analysis.post_order_visit(main, visit)
 
 
 @contextmanager

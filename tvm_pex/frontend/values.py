@@ -77,7 +77,7 @@ def graph_shape(expr: relay.Expr) -> Shape:
 
 def shape_in_graph(shape: tuple[int, ...]) -> Shape:
     """``graph_shape`` of a tensor of ``shape``."""
-    require(math.prod(shape) > 0, "its tensor is empty")
+    require(all(extent > 0 for extent in shape), "its tensor is empty")
     require(len(shape) < 2 or shape[0] == 1, f"its batch is {shape[0] if shape else 0}, not 1")
     if len(shape) == 4:
         return shape[1], shape[2], shape[3]

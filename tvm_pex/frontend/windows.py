@@ -21,10 +21,10 @@ from tvm_pex._tvm import relay, tvm
 from tvm_pex.frontend.reader import Reading, read_function
 from tvm_pex.frontend.tflite_model import Model, Port
 from tvm_pex.frontend.transposes import drop_transposes
-from tvm_pex.graph import Add, Binary, Concat, Convolution, Dequantize, Graph, Lookup, Operator, Pool, Quantize
+from tvm_pex.graph import Add, Apply, Binary, Concat, Convolution, Dequantize, Graph, Lookup, Operator, Pool, Quantize
 from tvm_pex.rounding import Rounding
 
-_SLIDING = Convolution | Pool | Add | Binary | Concat | Lookup | Quantize | Dequantize
+_SLIDING = Convolution | Pool | Add | Apply | Binary | Concat | Lookup | Quantize | Dequantize
 WINDOW = "pex_window"
 
 
@@ -110,6 +110,8 @@ def _why_not(graph: Graph, op: Operator, strides: dict[str, int], hop: int) -> s
         return "it names rows by number"
     if any(view != graph.tensors[name].shape for name, view in zip(op.inputs, op.views, strict=True)):
         return "it reads its input under another shape"
+    if op.window.up[0] > 1:
+        return "it makes more rows than it reads"
     rows, made = op.views[0][0], graph.tensors[op.output].shape[0]
     if made == 1:
         return "it needs all rows at once"

@@ -88,7 +88,7 @@ def _kernel(graph: Graph, op: Operator, core: str) -> str | None:
 def _convolution(graph: Graph, op: Convolution, core: str) -> str | None:
     channels, positions = op.views[0][2], math.prod(op.window.kernel)
     few = positions <= TAPS and op.window.kernel[0] <= ROWS
-    if op.zero_weight:
+    if op.zero_weight or op.window.up != (1, 1):
         return None
     if op.groups > 1:
         alone = is_depthwise(op, graph) and channels % 4 == 0 and few

@@ -130,6 +130,8 @@ def _memory(report: dict[str, Any]) -> Table:
     table.add_row("arena without input and output", f"{report['arena_without_io_bytes']:,}")
     table.add_row("no schedule without recompute needs less than", f"{report['lower_bound_bytes']:,}")
     table.add_section()
+    owned, calls = report["coverage"]["calls_in_regions"], report["coverage"]["calls"]
+    table.add_row("operators of Relay that run in regions", f"{owned:,} of {calls:,}")
     table.add_row("multiply-accumulates", f"{report['macs']:,}")
     executed = report["executed_macs"]
     paid = f" ({executed / report['macs']:.3f} times)" if executed > report["macs"] else ""

@@ -17,7 +17,7 @@ import numpy as np
 from tvm_pex.graph import Convolution, Graph, Operator, Pool, Tensor, Window, subgraph, window_on
 from tvm_pex.memory_planner import Buffer, Problem
 from tvm_pex.scheduling.kernels import kernel_of, patch_bytes
-from tvm_pex.scheduling.rings import Times, last_reader
+from tvm_pex.scheduling.rings import Times, last_reader, use_of
 from tvm_pex.scheduling.schedule import Ring, Schedule, Segment, Stage, written_through
 
 _WORD = 4  # patches are read by words
@@ -215,7 +215,12 @@ def accumulator_dtype(op: Operator, graph: Graph) -> str:
 
 
 def sum_dtype(op: Operator, graph: Graph) -> str:
-    """Type of a running sum: the accumulator's, but int16 where an average's sum of 8-bit values cannot leave it."""
+    """Type of a running sum: the accumulator's, but int16 where an average's sum of 8-bit values cannot leave it.
+
+    A running maximum has the type of what it is taken of.
+    """
+    if isinstance(op, Pool) and op.maximum:
+        return graph.tensors[op.inputs[0]].dtype
     dtype = accumulator_dtype(op, graph)
     narrow = isinstance(op, Pool) and math.prod(op.window.kernel) * _WIDEST <= np.iinfo(np.int16).max
     return "int16" if narrow and dtype == "int32" else dtype
@@ -330,8 +335,7 @@ class _Clock:
         if self.stage[op.name].reduction:
             return np.arange(size, dtype=np.int64)
         shape = self.graph.tensors[op.output].shape
-        w = window_on(op, position, shape)
-        return last_reader(size, shape[axis], w.kernel[axis], w.stride[axis], w.dilation[axis], w.pad[axis])
+        return last_reader(use_of(window_on(op, position, shape), axis, size, shape[axis]))
 
 
 def _last_of_each(times: Times, sizes: Times) -> Front:

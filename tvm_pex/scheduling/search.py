@@ -192,8 +192,8 @@ def _candidates(
     """Every segment that begins at ``start`` and runs at most ``allowed`` multiply-accumulates again.
 
     Where rows are handed out as they are made, all runs with the rows that come. No segment has more than ``longest``
-    operators, and none follows once the rings and sums of each way to run the operators take more than ``limit``
-    bytes: with more operators they take no less.
+    operators, none is expected to take more than ``limit`` bytes, and none follows once the rings and sums of each way
+    to run the operators do: with more operators they take no less.
     """
     last = len(graph.operators) if longest is None else min(start + longest, len(graph.operators))
     stops = range(start + 1, last + 1)
@@ -212,15 +212,17 @@ def _candidates(
             return
         except Unschedulable:
             return
-        if limit is not None and all(inner_bytes(graph, operators, segment) > limit for segment in segments):
+        inner = [inner_bytes(graph, operators, segment) for segment in segments]
+        if limit is not None and min(inner) > limit:
             return
         once, (fixed, moving) = graph.macs_of(operators), around(graph, start, stop, kept)
-        for segment in segments:
+        for segment, own in zip(segments, inner):
+            floor = fixed + max(own, moving)
+            if limit is not None and floor > limit:
+                continue
             again = segment_macs(graph, operators, segment) - once
             if again <= allowed and (allowed or not again):  # strips may also leave out what nothing reads
-                price = priced(graph, operators, segment)
-                floor = fixed + max(inner_bytes(graph, operators, segment), moving)
-                yield Candidate(start, stop, floor, price, segment, again)
+                yield Candidate(start, stop, floor, priced(graph, operators, segment), segment, again)
 
 
 def _segments(graph: Graph, operators: Sequence[Operator], axes: Sequence[str], allowed: int) -> list[Segment]:
@@ -286,7 +288,7 @@ def _side_by_side(operators: Sequence[Operator]) -> bool:
     """True where strips of columns can save memory and yet compute nothing twice: no two windows share a column."""
     made = {op.output for op in operators}
     windows = [op.window for op in operators if made.intersection(op.inputs)]
-    apart = all(window.reach(1) < window.stride[1] for window in windows)
+    apart = all((w.reach(1) - w.pad[1] - w.stride[1]) // w.up[1] < -(w.pad[1] // w.up[1]) for w in windows)
     return apart and any(window.kernel != (1, 1) for window in windows)
 
 

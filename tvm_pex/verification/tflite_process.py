@@ -2,7 +2,7 @@
 
 ``python tflite_process.py RUNTIME MODEL.tflite INPUTS.npz OUTPUTS.npz``. The files hold arrays of shape (runs, ...),
 one for each input or output in the model's order. RUNTIME is ``tflite-micro`` or ``tensorflow``. Exit status 2: it is
-not installed.
+not installed. TFLite Micro says on standard error what it allocated.
 """
 
 from __future__ import annotations
@@ -39,6 +39,7 @@ def tflite_micro(path: str) -> Run:
     from tflite_micro import runtime
 
     interpreter = runtime.Interpreter.from_file(path)
+    interpreter.print_allocations()
 
     def outputs() -> Any:
         """Until there is no other: it has no call that tells how many."""

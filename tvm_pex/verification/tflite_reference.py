@@ -7,6 +7,8 @@ where that has no kernel, as for uint8.
 
 from __future__ import annotations
 
+import re
+import signal
 import subprocess
 import sys
 import tempfile
@@ -31,10 +33,16 @@ RUNTIMES = ("tflite-micro", "tensorflow")
 
 @dataclass(frozen=True)
 class Reference:
-    """``outputs`` of the file, in its order, each of shape (runs, *shape), and the ``runtime`` that gave them."""
+    """``outputs`` of the file, in its order, each of shape (runs, *shape), and the ``runtime`` that gave them.
+
+    ``head_bytes`` of TFLite Micro's arena hold input, output, tensors and scratch; ``persistent_bytes`` are kept for
+    structures beside them, on this machine, whose pointers are twice as wide as a microcontroller's.
+    """
 
     outputs: tuple[Array, ...]
     runtime: str
+    head_bytes: int | None = None
+    persistent_bytes: int | None = None
 
 
 def run_reference(
@@ -50,12 +58,14 @@ def run_reference(
     reasons = []
     for runtime in runtimes:
         try:
-            return Reference(_run(runtime, data, given), runtime)
+            return _run(runtime, data, given)
         except NoReference as error:
             reasons.append(str(error))
     raise NoReference("; ".join(reasons))
 
 
+_ALLOCATED = re.compile(r"Arena allocation (head|tail) (\d+) bytes")
+_TELLING = re.compile(r"fail|error|unsupported|not support|didn't find", re.IGNORECASE)
 _PROCESS = Path(__file__).with_name("tflite_process.py")
 _NOT_INSTALLED = 2  # its exit status
 _EXTRAS = {"tflite-micro": "rivals", "tensorflow": "train"}
@@ -70,7 +80,7 @@ def _as_file(values: Array, port: Port, tensor: Any) -> Array:
     return steps.astype(np.float32) * np.float32(port.scale)
 
 
-def _run(runtime: str, data: bytes, inputs: Sequence[Array]) -> tuple[Array, ...]:
+def _run(runtime: str, data: bytes, inputs: Sequence[Array]) -> Reference:
     with tempfile.TemporaryDirectory(prefix="tvm_pex_") as name:
         model, given, taken = (Path(name) / file for file in ("model.tflite", "inputs.npz", "outputs.npz"))
         model.write_bytes(data)
@@ -80,8 +90,15 @@ def _run(runtime: str, data: bytes, inputs: Sequence[Array]) -> tuple[Array, ...
         if done.returncode == _NOT_INSTALLED:
             raise NoReference(f"{runtime} is not installed (pip install 'tvm-pex[{_EXTRAS[runtime]}]')")
         if done.returncode:
-            words = done.stderr.split("\n") if done.returncode > 0 else []
-            last = next((line for line in reversed(words) if line.strip()), f"status {done.returncode}")
-            raise NoReference(f"{runtime} does not run it: {last.strip()[:200]}")
+            raise NoReference(f"{runtime} does not run it: {telling_line(done)[:200]}")
         with np.load(taken) as outputs:
-            return tuple(outputs[name] for name in outputs.files)
+            answered = tuple(outputs[name] for name in outputs.files)
+    told = {part: int(size) for part, size in _ALLOCATED.findall(done.stdout + done.stderr)}
+    return Reference(answered, runtime, told.get("head"), told.get("tail"))
+
+
+def telling_line(done: subprocess.CompletedProcess[str]) -> str:
+    """The first line that names what failed, else the last, and the signal that ended the process."""
+    lines = [line.strip() for line in done.stderr.splitlines() if line.strip()]
+    said = next((line for line in lines if _TELLING.search(line)), lines[-1] if lines else "it said nothing")
+    return said + (f" ({signal.Signals(-done.returncode).name})" if done.returncode < 0 else "")

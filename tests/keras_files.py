@@ -1,0 +1,23 @@
+"""Random Keras networks as int8 files beside the graphs that ``tvm_pex.codesign`` says their programs have.
+
+``python keras_files.py FOLDER SEED..`` writes FOLDER/SEED.tflite and FOLDER/SEED.json. For a process without TVM.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import numpy as np
+from keras_networks import padded_network, random_network
+
+from tvm_pex.codesign.architecture import architecture_of
+from tvm_pex.codesign.conversion import to_tflite
+from tvm_pex.codesign.network import int8_graph
+
+folder, *seeds = sys.argv[1:]
+for seed in seeds:
+    model = padded_network() if seed == "padded" else random_network(int(seed), gates=False)
+    samples = np.random.default_rng(0).normal(0, 1, (4, *model.input_shape[1:])).astype(np.float32)
+    Path(folder, f"{seed}.tflite").write_bytes(to_tflite(model, samples))
+    Path(folder, f"{seed}.json").write_text(int8_graph(architecture_of(model)).to_json())
