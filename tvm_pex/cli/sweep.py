@@ -65,9 +65,9 @@ def sweep(
       tvm-pex sweep clothes.keras --ram 4k,8k,16k --method pex,magnitude,width --seed 0,1,2 -o out/clothes
       tvm-pex sweep f64.keras f96.keras --train flowers --ram 32k --cluster tcp://10.0.0.5:8786 -o /shared/flowers
     """
-    for name in models:
-        if not name.is_file():
-            raise BadInput(f"{name}: no such file")
+    for model in models:
+        if not model.is_file():
+            raise BadInput(f"{model}: no such file")
     unknown = [method for method in methods if method not in METHODS]
     if unknown or not all(seed.isdecimal() for seed in seeds):
         raise BadInput(f"--method takes some of {','.join(METHODS)}, --seed whole numbers, with commas between them")

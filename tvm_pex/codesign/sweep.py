@@ -21,6 +21,7 @@ from tvm_pex.codesign.trial import Result, Trial, run_trial
 
 Report = Callable[[str, "int | None", "int | None"], None]
 _RESULT = "result.json"
+_DEATHS = 1  # of workers, after which a trial is tried once more
 
 
 @dataclass(frozen=True)
@@ -79,12 +80,15 @@ def run_all(
 
 @contextmanager
 def _cluster(jobs: int | None) -> Iterator[Any]:
-    """One process and one thread for each job; no page about it."""
+    """One process and one thread for each job; no page about it. A worker has one trial, and dies with no other."""
+    import dask
     from distributed import LocalCluster
 
     count = jobs or os.cpu_count() or 1
-    with LocalCluster(n_workers=count, threads_per_worker=1, memory_limit=0, dashboard_address=None) as cluster:
-        yield cluster
+    scheduler = {"allowed-failures": _DEATHS, "worker-saturation": 1.0}
+    with dask.config.set({f"distributed.scheduler.{key}": value for key, value in scheduler.items()}):
+        with LocalCluster(n_workers=count, threads_per_worker=1, memory_limit=0, dashboard_address=None) as cluster:
+            yield cluster
 
 
 @contextmanager
