@@ -75,6 +75,18 @@ FORMS = {
     "mean of rows": relay.mean(image(9, 5), axis=[1]),
     "add relu": relay.nn.relu(relay.add(X, image(7, 6, 4, name="y"))),
     "clip": relay.clip(X, -0.25, 0.5),
+    "logistic": relay.sigmoid(X),
+    "tanh of conv": relay.tanh(convolution(X, values(1, 1, 4, 5))),
+    "hard swish": X * relay.clip(X + relay.const(3.0), 0.0, 6.0) / relay.const(6.0),
+    "leaky relu": relay.nn.leaky_relu(X, 0.2),
+    "prelu": relay.nn.prelu(X, relay.const(values(4)), axis=3),
+    "normalised": (X - relay.const(values(4))) * relay.const(values(1, 1, 1, 4, seed=1)),
+    "gelu": X * relay.const(0.5) * (relay.const(1.0) + relay.erf(X * relay.const(0.7))),
+    "functions": relay.exp(relay.sin(X)) - relay.rsqrt(relay.cos(X)) + relay.sqrt(relay.power(X, relay.const(2.0))),
+    "gate": relay.multiply(relay.sigmoid(relay.mean(X, axis=(1, 2), keepdims=True)), X),
+    "minimum clip": relay.clip(relay.minimum(X, image(1, 6, 4, name="y")), -0.5, 0.1),
+    "maximum": relay.nn.relu(relay.maximum(relay.log(X + relay.const(2.0)), relay.negative(X))),
+    "sum with a constant": relay.add(X, relay.const(values(4))),
     "dense": dense(image(9), 5, 9),
     "flattened dense": dense(relay.reshape(relay.nn.relu(X), (1, 168)), 5, 168),
 }
@@ -113,7 +125,9 @@ def test_other_floats_stay_with_tvm() -> None:
     reasons = [r.reason for r in read_function(typed(relay.nn.relu(half))).refused]
     assert reasons == ["it works on float16, not on int8 or uint8"]
     constant = relay.add(X, relay.const(values(1, 7, 6, 4)))
-    assert [r.reason for r in read_function(typed(constant)).refused] == ["one of its operands is a constant"]
+    assert [r.reason for r in read_function(typed(constant)).refused] == [
+        "one of its operands is a constant that differs between pixels"
+    ]
 
 
 # Networks, compiled.
@@ -126,7 +140,7 @@ def random_body(seed: int) -> Any:
     for step in range(int(rng.integers(1, 5))):
         _, height, width, channels = (int(n) for n in typed(data).ret_type.shape)
         kernel = int(rng.integers(1, min(3, height, width) + 1))
-        choice = int(rng.integers(0, 5))
+        choice = int(rng.integers(0, 7))
         if choice < 2:
             weights = values(kernel, kernel, channels, int(rng.integers(1, 9)), seed=seed + step)
             data = relay.nn.relu(convolution(data, weights, padding=(kernel // 2, kernel // 2)))
@@ -137,6 +151,11 @@ def random_body(seed: int) -> Any:
         elif choice == 3:
             pool = relay.nn.max_pool2d if rng.random() < 0.5 else relay.nn.avg_pool2d
             data = pool(data, (kernel, kernel), (kernel, kernel), layout="NHWC")
+        elif choice == 4:
+            data = data * relay.sigmoid(data + relay.const(values(channels, seed=step)))
+        elif choice == 5:
+            gate = relay.tanh(relay.mean(data, axis=[1, 2], keepdims=True))
+            data = relay.multiply(data, convolution(gate, values(1, 1, channels, channels, seed=seed + step)))
         else:
             weights = values(1, 1, channels, channels, seed=seed + step)
             data = relay.add(data, relay.clip(convolution(data, weights), 0.0, 6.0))

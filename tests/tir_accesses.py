@@ -88,4 +88,6 @@ class _Program:
             return f"(not {self.value(e.a)})"
         if isinstance(e, tir.Cast):
             return self.value(e.value)
+        if isinstance(e, tir.Select):
+            return f"({self.value(e.true_value)} if {self.value(e.condition)} else {self.value(e.false_value)})"
         return _OPERATORS[type(e)].format(a=self.value(e.a), b=self.value(e.b))

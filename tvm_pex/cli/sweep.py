@@ -85,8 +85,8 @@ def sweep(
     table = _table(trials)
     write_text(output / "sweep.csv", table)
     click.echo(table, nl=False)
-    for name, reason in failed.items():
-        click.echo(f"tvm-pex: {name}: {reason}", err=True)
+    for trial, reason in failed.items():
+        click.echo(f"tvm-pex: {trial}: {reason}", err=True)
     sys.exit(1 if failed else 0)
 
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from xml.etree import ElementTree
 
 from tvm_pex.memory_planner import Plan, Problem
-from tvm_pex.report.drawing import COLOURS, WIDTH, Axes, add, picture, text, written
+from tvm_pex.report.drawing import COLOURS, WIDTH, Axes, add, inline_picture, picture, text, written
 
 Points = Sequence[tuple[int, int]]  # (arena bytes, instructions)
 
@@ -28,14 +28,31 @@ class Panel:
 
 def arena_svg(title: str, panels: Sequence[Panel], front: Points = ()) -> str:
     """A picture that stands alone: ``panels`` side by side and, when given, the front behind them."""
-    count = len(panels) + bool(front)
-    svg = picture(title, count)
-    highest = max((panel.plan.peak for panel in panels), default=1) or 1
+    svg = picture(title, len(panels) + bool(front))
+    highest = _highest(panels)
     for place, panel in enumerate(panels):
         _arena(svg, place, panel, highest)
     if front:
         _front(svg, len(panels), front)
     return written(svg)
+
+
+def inline_svgs(panels: Sequence[Panel], front: Points = ()) -> list[str]:
+    """The same pictures one by one, for a page: as wide as their place, in the page's font and colour of text."""
+    pictures = []
+    for panel in panels:
+        svg = inline_picture(f"{panel.heading}, peak {panel.plan.peak:,} bytes", 1)
+        _arena(svg, 0, panel, _highest(panels))
+        pictures.append(svg)
+    if front:
+        svg = inline_picture("Memory and predicted instructions", 1)
+        _front(svg, 0, front)
+        pictures.append(svg)
+    return [ElementTree.tostring(svg, encoding="unicode") for svg in pictures]
+
+
+def _highest(panels: Sequence[Panel]) -> int:
+    return max((panel.plan.peak for panel in panels), default=1) or 1
 
 
 def _arena(svg: ElementTree.Element, place: int, panel: Panel, highest: int) -> None:
@@ -52,13 +69,22 @@ def _arena(svg: ElementTree.Element, place: int, panel: Panel, highest: int) -> 
         words = f"{b.name}: {b.bytes:,} bytes at {low:,}, steps {b.first} to {b.last}"
         ElementTree.SubElement(rect, "title").text = words
     peak = axes.y(panel.plan.peak)
-    add(svg, "line", x1=axes.left, y1=peak, x2=axes.left + WIDTH, y2=peak, stroke="black", stroke_dasharray="4 3")
+    add(
+        svg,
+        "line",
+        x1=axes.left,
+        y1=peak,
+        x2=axes.left + WIDTH,
+        y2=peak,
+        stroke="currentColor",
+        stroke_dasharray="4 3",
+    )
     text(svg, axes.left + WIDTH, peak - 4, f"peak {panel.plan.peak:,}", "end")
 
 
 def _front(svg: ElementTree.Element, place: int, front: Points) -> None:
     axes = Axes(svg, place, (0, max(at for at, _ in front)), (min(n for _, n in front), max(n for _, n in front) + 1))
-    axes.draw("Memory and instructions", "arena, bytes", "instructions")
+    axes.draw("Memory and predicted instructions", "arena, bytes", "instructions")
     for at, instructions in front:
         dot = add(svg, "circle", cx=axes.x(at), cy=axes.y(instructions), r=4, fill=COLOURS[0])
         ElementTree.SubElement(dot, "title").text = f"{at:,} bytes, {instructions:,} instructions"

@@ -6,14 +6,18 @@ a pair (row, pixel): operator k computes its pixel (r, c) exactly once, at ::
     (stride[0] * r + delay[0],  stride[1] * c + delay[1])
 
 and operators that share a moment run in topological order. ``stride`` is the product of the window strides on the way,
-``delay`` the least that lets every window be complete, the largest over the inputs p of ::
+over that of their ``up``, in whole numbers: where an operator makes more rows than it reads, time runs over its rows,
+and those before it have one with every second moment, or every third. ``delay`` is the least that lets every window be
+complete, the largest over the inputs p and the rows r of ::
 
-    delay_p + stride_p * min(reach - pad, size_p - 1)
+    delay_p + stride_p * newest_p(r) - stride * r,    newest_p(r): the last row of p that row r reads
+
+which without ``up`` and ``mirror`` is ``delay_p + stride_p * min(reach - pad, size_p - 1)``.
 
 Along an axis that is not in ``Segment.axes`` everything happens at time 0: a segment over ``rows`` alone computes whole
 rows. A segment over pixels may compute a *run* of them at a moment: then c counts runs of its row, the last of which
-may be shorter, and so do reach, pad and size, rounded as the pixels of a run demand (``tvm_pex.scheduling.segments``).
-Operators whose only window covers their whole input run over the *input's* pixels and keep running sums.
+may be shorter, and newest_p is a run. Operators whose only window covers their whole input run over the *input's*
+pixels and keep running sums, or maxima.
 
 A tensor between two operators of a segment is a *ring*: pixel (r, c) lives at position ``(r * width + c) % pixels``, in
 a ring of a single run at ``c % run``. A ring of 0 pixels has no memory: it is read by a Concat alone, which copies it
