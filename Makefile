@@ -1,5 +1,5 @@
 # make demo: the main job on real images. make firmware-demo: the same on an emulated microcontroller. make test: all
-# checks. All make .venv by themselves.
+# checks. make docs: the pages of docs/, in out/docs. All make .venv by themselves.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
@@ -7,7 +7,7 @@ INSTALLED := $(VENV)/installed
 FASHION_MNIST := /usr/share/datasets/fashion-mnist
 JOBS ?= 2
 
-.PHONY: demo firmware-demo test clean compiler emulator
+.PHONY: demo firmware-demo test docs clean compiler emulator
 
 demo: $(INSTALLED) compiler
 	@tools/need dataset-fashion-mnist test -d $(FASHION_MNIST)
@@ -22,6 +22,9 @@ test: $(INSTALLED) compiler emulator
 	$(BIN)/ruff check
 	$(BIN)/mypy
 	$(BIN)/pytest -n $(JOBS)
+
+docs: $(INSTALLED)
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
 $(INSTALLED): pyproject.toml setup.py
 	@tools/need "python3 python3-venv" $(PYTHON) -c "import ensurepip, venv"

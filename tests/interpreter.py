@@ -10,16 +10,20 @@ import numpy.typing as npt
 
 from tvm_pex.graph import (
     Add,
+    Binary,
     Concat,
     Convolution,
     Dequantize,
     Gather,
     Graph,
+    Lookup,
     Operator,
     Pad,
+    Patches,
     Pool,
     Quantize,
     Rescale,
+    Resize,
     Shape,
     Slice,
     Window,
@@ -35,7 +39,7 @@ def run_graph(graph: Graph, inputs: Mapping[str, Array]) -> dict[str, Array]:
     for operator in graph.operators:
         tensor = tensors[operator.output]
         operands = [values[name].reshape(view) for name, view in zip(operator.inputs, operator.views, strict=True)]
-        if not isinstance(operator, Gather | Quantize | Dequantize):  # of one type, in and out
+        if not isinstance(operator, Gather | Quantize | Dequantize | Resize):  # of one type, in and out
             operands = [x.astype(np.float64 if tensor.dtype == "float32" else np.int64) for x in operands]
         result = _run(operator, operands, tensor.shape, graph.constants)
         limits = np.finfo(tensor.dtype) if tensor.dtype == "float32" else np.iinfo(tensor.dtype)
@@ -51,12 +55,20 @@ def _run(operator: Operator, operands: list[Array], shape: Shape, constants: Map
         return _pool(operator, operands[0], shape)
     if isinstance(operator, Add):
         return _add(operator, operands)
+    if isinstance(operator, Binary):
+        return _binary(operator, operands)
     if isinstance(operator, Concat):
         return _concat(operator, operands)
     if isinstance(operator, Slice):
         return _slice(operator, operands[0], shape)
+    if isinstance(operator, Patches):
+        return _patches(operator, operands[0], shape)
+    if isinstance(operator, Resize):
+        return _resize(operator, operands[0], shape)
     if isinstance(operator, Gather):
         return _gather(operator, operands[0], constants[operator.table])
+    if isinstance(operator, Lookup):
+        return _lookup(operands[0], constants[operator.table])
     if isinstance(operator, Quantize):
         return _quantize(operator, operands[0])
     if isinstance(operator, Dequantize):
@@ -82,9 +94,10 @@ def _taps(data: Array, window: Window, shape: Shape, outside: float) -> list[tup
     """(row, column, what it reads for every output position) of each position of the window."""
     rows = _reads(window, shape, 0)
     columns = _reads(window, shape, 1)
-    bordered = np.full((data.shape[0] + 2, data.shape[1] + 2, data.shape[2]), outside, data.dtype)
-    bordered[1:-1, 1:-1] = data
-    rows, columns = np.clip(rows, -1, data.shape[0]) + 1, np.clip(columns, -1, data.shape[1]) + 1
+    spread = np.full((data.shape[0] * window.up[0], data.shape[1] * window.up[1], data.shape[2]), outside, data.dtype)
+    spread[:: window.up[0], :: window.up[1]] = data
+    bordered = np.pad(spread, ((1, 1), (1, 1), (0, 0)), constant_values=outside)
+    rows, columns = np.clip(rows, -1, spread.shape[0]) + 1, np.clip(columns, -1, spread.shape[1]) + 1
     kernel = window.kernel
     return [(i, j, bordered[rows[i]][:, columns[j]]) for i in range(kernel[0]) for j in range(kernel[1])]
 
@@ -126,7 +139,7 @@ def _pool(op: Pool, data: Array, shape: Shape) -> Array:
         assert result.min() > lowest, f"{op.name} has an empty window"
     else:
         sums = sum(tap for _, _, tap in _taps(data, op.window, shape, 0))
-        count = sum(tap for _, _, tap in _taps(np.ones_like(data), op.window, shape, 0))
+        count = 1 if op.total else sum(tap for _, _, tap in _taps(np.ones_like(data), op.window, shape, 0))
         result = sums / count if data.dtype.kind == "f" else np.sign(sums) * (np.abs(sums) // count)
     if op.rescale:
         result = _rescaled(result, op.rescale) + op.rescale.zero_out
@@ -140,10 +153,19 @@ def _add(op: Add, operands: list[Array]) -> Array:
     return result
 
 
+def _binary(op: Binary, operands: list[Array]) -> Array:
+    a, b = (_rescaled(data, rescale) for data, rescale in zip(operands, op.rescales, strict=True))
+    result = getattr(np, op.function)(a, b)
+    if op.rescale:
+        result = _rescaled(result, op.rescale) + op.rescale.zero_out
+    clipped: Array = np.clip(result, op.low, op.high)
+    return clipped
+
+
 def _pad(op: Pad, data: Array, shape: Shape) -> Array:
     result = np.full(shape, op.value, data.dtype)
     top, left = op.window.pad
-    result[top : top + data.shape[0], left : left + data.shape[1]] = data
+    result[top : top + data.shape[0], left : left + data.shape[1], op.first : op.first + data.shape[2]] = data
     return result
 
 
@@ -156,10 +178,58 @@ def _concat(op: Concat, operands: list[Array]) -> Array:
 
 
 def _slice(op: Slice, data: Array, shape: Shape) -> Array:
-    rows, columns = (np.arange(shape[a]) * op.window.stride[a] - op.window.pad[a] for a in (0, 1))
-    assert min(rows[0], columns[0]) >= 0 and rows[-1] < data.shape[0] and columns[-1] < data.shape[1]
-    assert op.first + shape[2] <= data.shape[2]
-    return data[rows][:, columns][:, :, op.first : op.first + shape[2]]
+    window = op.window
+    if window.mirror is not None:
+        before, behind = window.pad, [shape[a] - data.shape[a] - window.pad[a] for a in (0, 1)]
+        mode: Any = "symmetric" if window.mirror == 0 else "reflect"
+        data = np.pad(data, ((before[0], behind[0]), (before[1], behind[1]), (0, 0)), mode)
+        window = Window()
+    rows, columns = (_picked(window, data.shape, shape, axis) for axis in (0, 1))
+    pixels = data[rows // window.up[0]][:, columns // window.up[1]]
+    numbers = op.first + np.arange(shape[2]) * op.step
+    if not op.blocks:
+        return pixels[:, :, numbers]
+    places = rows[:, None] % window.up[0] * window.up[1] + columns[None, :] % window.up[1]
+    return np.take_along_axis(pixels, numbers + places[:, :, None] * shape[2], axis=2)
+
+
+def _picked(window: Window, size: tuple[int, ...], shape: Shape, axis: int) -> Array:
+    """The last position of each window, in positions of which ``up`` are one of the tensor."""
+    at = np.arange(shape[axis]) * window.stride[axis] - window.pad[axis] + window.kernel[axis] - 1
+    assert window.kernel[axis] == window.up[axis]
+    assert at[0] >= 0 and at[-1] < size[axis] * window.up[axis], (at, size)
+    return at
+
+
+def _patches(op: Patches, data: Array, shape: Shape) -> Array:
+    return np.concatenate([tap for _, _, tap in _taps(data, op.window, shape, 1 << 40)], axis=2)
+
+
+def _resize(op: Resize, data: Array, shape: Shape) -> Array:
+    """In float32, as TVM does it, operation by operation."""
+    if data.dtype != np.float32:
+        data = (data.astype(np.int64) - op.zero_in).astype(np.float32) * np.float32(op.scale)
+    one, lines = np.float32(1), []
+    for axis in (0, 1):
+        at = _coordinates(op.coordinates, data.shape[axis], shape[axis])
+        before = np.floor(at).astype(int)
+        part = (at - before.astype(np.float32))[(slice(None), None, None) if axis == 0 else (slice(None), None)]
+        lines.append((np.clip([before, before + 1], 0, data.shape[axis] - 1), part))
+    (rows, down), (columns, right) = lines
+    top, bottom = (data[row][:, columns[0]] * (one - right) + data[row][:, columns[1]] * right for row in rows)
+    result: Array = top * (one - down) + bottom * down
+    if np.isinf(op.high):
+        return result
+    product = (result * np.float32(op.inverse)).astype(np.float64)
+    return np.clip(np.copysign(np.floor(np.abs(product) + 0.5), product) + op.zero_out, op.low, op.high)
+
+
+def _coordinates(kind: str, size: int, out: int) -> Array:
+    index = np.arange(out, dtype=np.float32)
+    if kind == "align_corners":
+        return np.float32((size - 1) / (out - 1)) * index
+    scale = np.float32(size / out)
+    return (index + np.float32(0.5)) * scale - np.float32(0.5) if kind == "half_pixel" else scale * index
 
 
 def _gather(op: Gather, index: Array, table: Array) -> Array:
@@ -167,6 +237,12 @@ def _gather(op: Gather, index: Array, table: Array) -> Array:
     number = np.trunc(index[:, :, 0].astype(np.float64))
     number = number % op.entries if op.wrap else np.clip(number, 0, op.entries - 1)
     result: Array = table[number.astype(np.int64)]
+    return result
+
+
+def _lookup(data: Array, table: Array) -> Array:
+    rows = np.broadcast_to(table, (data.shape[2], 256))
+    result: Array = rows[np.arange(data.shape[2]), data % 256]
     return result
 
 

@@ -8,10 +8,12 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
+from rounding_model import rescaled
 
 from tvm_pex.graph import Add, Concat, Convolution, Graph, Operator, Rescale, Tensor, Window
 from tvm_pex.micro_kernels.packing import packed_constants
 from tvm_pex.micro_kernels.selection import parameters_name, with_kernels
+from tvm_pex.rounding import SUM_BITS, Rounding
 from tvm_pex.scheduling.kernels import WIDER, kernel_of, patch_bytes
 from tvm_pex.scheduling.schedule import Ring, Schedule, Segment, Stage
 
@@ -80,28 +82,17 @@ class Call:
         return out
 
 
-def random_call(rng: np.random.Generator) -> Call:
+def random_call(rng: np.random.Generator, rounding: Rounding) -> Call:
     """Nine of ten are convolutions."""
     kind = rng.integers(20)
     if kind == 0:
-        return _random_add(rng)
+        return _random_add(rng, rounding)
     if kind == 1:
         return _random_sum(rng)
     while True:
-        call = _random_convolution(rng)
+        call = _random_convolution(rng, rounding)
         if call is not None:
             return call
-
-
-def rescaled(values: Integers, multiplier: Integers, shift: Integers) -> Integers:
-    """The formula of tvm_pex.graph, in Python's integers, which have no limit."""
-
-    def one(value: int, factor: int, bits: int) -> int:
-        return (value * factor + ((1 << bits) >> 1)) >> bits
-
-    together = np.broadcast_arrays(values, multiplier, shift)
-    results = [one(*map(int, numbers)) for numbers in zip(*(each.ravel() for each in together), strict=True)]
-    return np.array(results, object).reshape(together[0].shape)
 
 
 def _some_bytes(rng: np.random.Generator, shape: int | tuple[int, ...]) -> Bytes:
@@ -121,25 +112,25 @@ def _limits(rng: np.random.Generator) -> tuple[int, int]:
     return low, high
 
 
-def _random_add(rng: np.random.Generator) -> Call:
+def _random_add(rng: np.random.Generator, rounding: Rounding) -> Call:
     count = int(rng.integers(1, 200))
     while True:
-        shift = [int(s) for s in rng.integers(29, 36, 2)]
-        rescales = tuple(
-            Rescale(int(rng.integers(1 << 30, 1 << 31)), s, int(rng.integers(-128, 128)), -3) for s in shift
-        )
-        op = Add("add", ("a", "b"), ((1, 1, count),) * 2, "y", rescales, *_limits(rng))
+        op = _random_addition(rng, count, rounding)
         tensors = {name: Tensor(name, (1, 1, count), "int8") for name in ("a", "b", "y")}
-        graph = with_kernels(Graph(tensors, (op,), ("a", "b"), ("y",)), "cortex-m4")
+        graph = with_kernels(Graph(tensors, (op,), ("a", "b"), ("y",), rounding=rounding), "cortex-m4")
         if graph.kernels:
             break
     segment = Segment((), (Stage("add", (1, 1), (0, 0), (1, 1)),), (), (1, 1))
     parameters = packed_constants(graph, Schedule((segment,)))[parameters_name(op)]
     a, b = _some_bytes(rng, count), _some_bytes(rng, count)
-    total = np.full(count, rescales[0].zero_out, object)
-    for x, r in ((a, rescales[0]), (b, rescales[1])):
-        total = total + rescaled(x.astype(np.int64) - r.zero_in, np.array(r.multiplier), np.array(r.shift))
-    expected = np.clip(total.astype(np.int64), op.low, op.high).astype(np.int8)
+    bits = SUM_BITS if op.total else 0
+    total = sum(
+        rescaled((x.astype(np.int64) - r.zero_in) << bits, r.multiplier, r.shift, rounding)
+        for x, r in zip((a, b), op.rescales)
+    )
+    if op.total:
+        total = rescaled(total, op.total.multiplier, op.total.shift, rounding)
+    expected = np.clip((total + op.rescales[0].zero_out).astype(np.int64), op.low, op.high).astype(np.int8)
     odd = [int(k) for k in rng.integers(0, 4, 3)]
     parts = {
         "x": Part(a, odd=odd[0]),
@@ -148,6 +139,19 @@ def _random_add(rng: np.random.Generator) -> Call:
         "y": Part(_some_bytes(rng, count), odd=odd[2]),
     }
     return Call("pex_add", parts, expected, pixels=count)
+
+
+def _random_addition(rng: np.random.Generator, count: int, rounding: Rounding) -> Add:
+    """TFLite gives the operand of the larger scale a half."""
+    multipliers = [int(m) for m in rng.integers(1 << 30, 1 << 31, 3)]
+    shifts = [int(s) for s in rng.integers(29, 36, 2)]
+    if rounding == "tflite":
+        multipliers[0], shifts = 1 << 30, [31, int(rng.choice([31, 32, 34, 40, 62]))]
+    rescales = tuple(Rescale(m, s, int(rng.integers(-128, 128)), -3) for m, s in zip(multipliers, shifts))
+    total = Rescale(multipliers[2], int(rng.integers(45, 54)), 0, -3) if rounding == "tflite" else None
+    if rng.random() < 0.5:
+        rescales = rescales[::-1]
+    return Add("add", ("a", "b"), ((1, 1, count),) * 2, "y", rescales, *_limits(rng), total)
 
 
 def _random_sum(rng: np.random.Generator) -> Call:
@@ -175,7 +179,7 @@ class _Stored:
         return (row * self.width + column) % self.ring * self.pitch + self.first
 
 
-def _random_convolution(rng: np.random.Generator) -> Call | None:
+def _random_convolution(rng: np.random.Generator, rounding: Rounding) -> Call | None:
     """None if there is no kernel for it, or it is too large."""
     depthwise = rng.random() < 0.4
     kernel = tuple(
@@ -210,7 +214,7 @@ def _random_convolution(rng: np.random.Generator) -> Call | None:
         "conv", ("x",), ((size[0], size[1], channels),), "y", window, channels if depthwise else 1, "w", "s",
         zero_in, 0, zero_out, low, high,
     )  # fmt: skip
-    return _call(rng, op, (out[0], out[1], outputs), weights)
+    return _call(rng, op, (out[0], out[1], outputs), weights, rounding)
 
 
 def _scales(rng: np.random.Generator, weights: Bytes) -> Integers:
@@ -221,7 +225,7 @@ def _scales(rng: np.random.Generator, weights: Bytes) -> Integers:
     shift = 31 + np.clip(bits - rng.integers(3, 9, count), 0, 30)
     if rng.random() < 0.15:
         shift = rng.integers(30, 36, count)
-    shift = np.where(rng.random(count) < 0.05, rng.integers(62, 90, count), shift)
+    shift = np.where(rng.random(count) < 0.05, rng.integers(55, 63, count), shift)
     bias = rng.integers(-(1 << 14), 1 << 14, count)
     multiplier = rng.integers(1 << 30, 1 << 31, count)
     multiplier = np.where(rng.random(count) < 0.03, 0, multiplier)
@@ -235,7 +239,9 @@ def _stored(rng: np.random.Generator, shape: tuple[int, int, int], least_ring: i
     return _Stored(pitch, first, ring, shape[1])
 
 
-def _call(rng: np.random.Generator, op: Convolution, shape: tuple[int, int, int], weights: Bytes) -> Call | None:
+def _call(
+    rng: np.random.Generator, op: Convolution, shape: tuple[int, int, int], weights: Bytes, rounding: Rounding
+) -> Call | None:
     """``shape`` is the output's. A random run of pixels of a random row."""
     view = op.views[0]
     scales = _scales(rng, weights)
@@ -251,7 +257,7 @@ def _call(rng: np.random.Generator, op: Convolution, shape: tuple[int, int, int]
     core = str(rng.choice(["cortex-m55", "cortex-m4"]))
     graph, segment = _surroundings(op, shape, inputs, written, tile)
     constants = {"w": weights, "s": scales.astype(np.int32)}
-    graph = with_kernels(dataclasses.replace(graph, constants=constants), core)
+    graph = with_kernels(dataclasses.replace(graph, constants=constants, rounding=rounding), core)
     if op.name in graph.kernels and rng.random() < 0.5:
         kernel = graph.kernels[op.name]
         graph = dataclasses.replace(graph, kernels={**graph.kernels, op.name: WIDER.get(kernel, kernel)})
@@ -264,7 +270,7 @@ def _call(rng: np.random.Generator, op: Convolution, shape: tuple[int, int, int]
     x, taken = _fill(rng, op, inputs, first, last)
     sums = _sums(op, taken, weights, row, column, pixels)
     channels = slice(block, block + (tile or shape[2]))
-    results = rescaled(sums + scales[:, 0], scales[:, 1], scales[:, 2]) + op.zero_out
+    results = rescaled(sums + scales[:, 0], scales[:, 1], scales[:, 2], rounding) + op.zero_out
     results = np.clip(results, int(op.low), int(op.high)).astype(np.int8)[:, channels]
     before = _some_bytes(rng, (pixels - 1) * written.pitch + results.shape[1])
     after = before.copy()

@@ -14,17 +14,21 @@ import numpy as np
 
 from tvm_pex.graph import (
     Add,
+    Binary,
     Concat,
     Convolution,
     Dequantize,
     Gather,
     Graph,
+    Lookup,
     Operator,
     Pad,
     Pair,
+    Patches,
     Pool,
     Quantize,
     Rescale,
+    Resize,
     Shape,
     Slice,
     Tensor,
@@ -42,17 +46,15 @@ _SPATIAL = ("rows", "pixels")
 
 def output_pair(view: Shape, window: Window, behind: Pair) -> Pair:
     """Rows and columns of what ``window`` gives with ``behind`` more positions after the tensor."""
-    rows, columns = (
-        (view[a] + window.pad[a] + behind[a] - window.reach(a) - 1) // window.stride[a] + 1 for a in (0, 1)
-    )
+    spread = [(view[a] - 1) * window.up[a] + 1 + window.pad[a] + behind[a] for a in (0, 1)]
+    rows, columns = ((spread[a] - window.reach(a) - 1) // window.stride[a] + 1 for a in (0, 1))
     return rows, columns
 
 
 def convolution(
-    name: str, source: str, view: Shape, channels: int, window: Window | None = None, *, depthwise: bool = False
+    name: str, source: str, view: Shape, channels: int, window: Window | None = None, *, groups: int = 1
 ) -> Convolution:
     """A convolution whose constants exist by name alone."""
-    groups = view[2] if depthwise else 1
     names = (f"{name}.weights", f"{name}.scales")
     return Convolution(name, (source,), (view,), name, window or Window(), groups, *names, 0, 0, 0, -128, 127)
 
@@ -85,10 +87,17 @@ class GraphMaker:
         return op.output
 
     def convolution(
-        self, source: str, channels: int, window: Window = _POINT, behind: Pair = (0, 0), *, depthwise: bool = False
+        self,
+        source: str,
+        channels: int,
+        window: Window = _POINT,
+        behind: Pair = (0, 0),
+        *,
+        depthwise: bool = False,
+        groups: int = 1,
     ) -> str:
         view, name = self.shape(source), f"{'depthwise' if depthwise else 'conv'}{len(self.operators)}"
-        op = convolution(name, source, view, channels, window, depthwise=depthwise)
+        op = convolution(name, source, view, channels, window, groups=view[2] if depthwise else groups)
         return self.append(op, (*output_pair(view, window, behind), channels))
 
     def same(self, source: str, channels: int, kernel: Pair = (3, 3), stride: Pair = (1, 1)) -> str:
@@ -116,11 +125,68 @@ class GraphMaker:
         shape = self.shape(sources[0])
         return self.append(add(f"add{len(self.operators)}", sources, shape), shape)
 
-    def pad(self, source: str, before: Pair, behind: Pair) -> str:
-        height, width, channels = view = self.shape(source)
+    def binary(self, function: str, *sources: str) -> str:
+        """Sources of which one may have less rows, columns or channels than the other: one of them."""
+        views = tuple(self.shape(source) for source in sources)
+        shape = (max(v[0] for v in views), max(v[1] for v in views), max(v[2] for v in views))
+        name = f"{function}{len(self.operators)}"
+        if function == "add":
+            op: Operator = Add(name, sources, views, name, (_PLAIN, _PLAIN), -128, 127)
+        else:
+            op = Binary(name, sources, views, name, function, (_PLAIN, _PLAIN), None, -128, 127)
+        return self.append(op, shape)
+
+    def pad(self, source: str, before: Pair, behind: Pair, channels: Pair = (0, 0)) -> str:
+        """``channels`` before and behind those of the tensor."""
+        height, width, deep = view = self.shape(source)
         name = f"pad{len(self.operators)}"
-        op = Pad(name, (source,), (view,), name, Window(pad=before), 0)
+        op = Pad(name, (source,), (view,), name, Window(pad=before), 0, channels[0])
+        shape = height + before[0] + behind[0], width + before[1] + behind[1], deep + sum(channels)
+        return self.append(op, shape)
+
+    def mirror(self, source: str, before: Pair, behind: Pair, mirror: int) -> str:
+        """A border as wide as ``before`` and ``behind`` that is the tensor's own, backwards."""
+        height, width, channels = view = self.shape(source)
+        name = f"mirror{len(self.operators)}"
+        op = Slice(name, (source,), (view,), name, Window(pad=before, mirror=mirror), 0)
         return self.append(op, (height + before[0] + behind[0], width + before[1] + behind[1], channels))
+
+    def transposed(self, source: str, channels: int, kernel: Pair, up: Pair, cut: Pair = (0, 0)) -> str:
+        """A transposed convolution of stride ``up``, less ``cut`` rows and columns at the beginning."""
+        view, name = self.shape(source), f"transposed{len(self.operators)}"
+        window = Window(kernel, pad=(kernel[0] - 1 - cut[0], kernel[1] - 1 - cut[1]), up=up)
+        shape = (view[0] * up[0], view[1] * up[1], channels)
+        return self.append(convolution(name, source, view, channels, window), shape)
+
+    def nearest(self, source: str, parts: Pair, step: Pair = (1, 1)) -> str:
+        """``parts / step`` times as many pixels, each the one before its place."""
+        height, width, channels = view = self.shape(source)
+        name = f"resize{len(self.operators)}"
+        window = Window(kernel=parts, stride=step, pad=(parts[0] - 1, parts[1] - 1), up=parts)
+        shape = ((height * parts[0] - 1) // step[0] + 1, (width * parts[1] - 1) // step[1] + 1, channels)
+        return self.append(Slice(name, (source,), (view,), name, window, 0), shape)
+
+    def linear(self, source: str, up: Pair, first: Pair = (0, 0)) -> str:
+        """``up`` times as many pixels, each between two, shifted by ``first``."""
+        height, width, channels = view = self.shape(source)
+        name = f"resize{len(self.operators)}"
+        window = Window(kernel=(2 * up[0], 2 * up[1]), pad=(up[0] - 1 - first[0], up[1] - 1 - first[1]), up=up)
+        op = Resize(name, (source,), (view,), name, window, "asymmetric", 1.0, 0, 1.0, 0, -128, 127)
+        return self.append(op, (height * up[0], width * up[1], channels))
+
+    def blocks(self, source: str, up: Pair) -> str:
+        """Each pixel a block of pixels, of as many channels as are there for one."""
+        height, width, channels = view = self.shape(source)
+        name = f"blocks{len(self.operators)}"
+        op = Slice(name, (source,), (view,), name, Window(up, pad=(up[0] - 1, up[1] - 1), up=up), 0, 1, True)
+        return self.append(op, (height * up[0], width * up[1], channels // (up[0] * up[1])))
+
+    def patches(self, source: str, block: Pair) -> str:
+        """Each block of pixels one pixel."""
+        height, width, channels = view = self.shape(source)
+        name = f"patches{len(self.operators)}"
+        op = Patches(name, (source,), (view,), name, Window(block, block))
+        return self.append(op, (height // block[0], width // block[1], channels * block[0] * block[1]))
 
     def concat(self, *sources: str, rescaled: Sequence[str] = ()) -> str:
         """``rescaled`` are the sources that are not copied as they are."""
@@ -129,17 +195,21 @@ class GraphMaker:
         op = Concat(name, sources, views, name, rescales, -128, 127)
         return self.append(op, (*views[0][:2], sum(view[2] for view in views)))
 
-    def part(self, source: str, begin: Shape, shape: Shape, stride: Pair = (1, 1)) -> str:
-        """A slice of ``shape`` from ``begin`` on."""
+    def part(self, source: str, begin: Shape, shape: Shape, stride: Pair = (1, 1), step: int = 1) -> str:
+        """A slice of ``shape`` from ``begin`` on; ``stride`` is that of pixels, ``step`` that of channels."""
         name = f"slice{len(self.operators)}"
         window = Window(stride=stride, pad=(-begin[0], -begin[1]))
-        return self.append(Slice(name, (source,), (self.shape(source),), name, window, begin[2]), shape)
+        return self.append(Slice(name, (source,), (self.shape(source),), name, window, begin[2], step), shape)
 
     def gather(self, source: str, channels: int) -> str:
         """Entries of a table of five, for a tensor of indices."""
         name, shape = f"gather{len(self.operators)}", self.shape(source)
         op = Gather(name, (source,), (shape,), name, f"{name}.table", 5, False)
         return self.append(op, (*shape[:2], channels))
+
+    def lookup(self, source: str) -> str:
+        name, shape = f"lookup{len(self.operators)}", self.shape(source)
+        return self.append(Lookup(name, (source,), (shape,), name, f"{name}.table"), shape)
 
     def quantize(self, source: str) -> str:
         name, shape = f"quantize{len(self.operators)}", self.shape(source)
@@ -217,7 +287,8 @@ def _grow(rng: np.random.Generator, maker: GraphMaker, source: str, extent: int,
     whole = [name for name, tensor in maker.tensors.items() if tensor.dtype == "int8"]
     alike = [name for name in whole if maker.shape(name) == shape and name != source]
     kinds = ["conv", "conv", "conv", "point", "depthwise", "depthwise", "maximum", "average", "pad", "scale"]
-    kinds += ["concat", "slice", "parts", "branches"]
+    kinds += ["concat", "slice", "parts", "branches", "lookup", "gate", "mirror", "channels", "blocks", "grouped"]
+    kinds += ["up"] * 4 if min(shape[:2]) <= extent // 2 else []
     kind = _pick(rng, kinds + ["add"] * (6 if alike else 0) + (["global", "dense"] if rng.random() < 0.4 else []))
     if kind == "concat":
         beside = [name for name in whole if maker.shape(name)[:2] == shape[:2] and maker.shape(name)[2] < 5]
@@ -229,10 +300,27 @@ def _grow(rng: np.random.Generator, maker: GraphMaker, source: str, extent: int,
         return _parts(rng, maker, source)
     if kind == "branches":
         return _branches(rng, maker, source, channels)
+    if kind == "up":
+        return _up(rng, maker, source, extent, channels)
+    if kind == "mirror":
+        mirror = _from(rng, 0, 1)
+        most = [max(0, min(2, size - mirror, extent - size)) for size in shape[:2]]
+        before, behind = ((_from(rng, 0, most[0]), _from(rng, 0, most[1])) for _ in range(2))
+        return maker.mirror(source, before, behind, mirror)
+    if kind == "channels":
+        return _other_channels(rng, maker, source)
+    if kind == "blocks" and shape[0] % 2 == 0 and shape[2] < 3:
+        return maker.patches(source, (2, _pick(rng, [1, 2]) if shape[1] % 2 == 0 else 1))
+    if kind == "grouped" and shape[2] % 2 == 0:
+        return maker.convolution(source, 2 * _from(rng, 1, 2), Window((3, 1), pad=(1, 0)), (1, 0), groups=2)
     if kind == "add":
         return maker.add(*([source, _pick(rng, alike)] if rng.random() < 0.5 else [_pick(rng, alike), source]))
     if kind == "scale":
         return maker.add(source)
+    if kind == "gate":
+        return _gate(rng, maker, source)
+    if kind == "lookup":
+        return maker.lookup(source)
     if kind == "point":
         return maker.convolution(source, _from(rng, 1, channels))
     if kind == "global":
@@ -250,6 +338,33 @@ def _grow(rng: np.random.Generator, maker: GraphMaker, source: str, extent: int,
     if rng.random() < 0.5:
         return maker.same(source, shape[2])
     return maker.convolution(source, _from(rng, 1, channels), window, behind)
+
+
+def _up(rng: np.random.Generator, maker: GraphMaker, source: str, extent: int, channels: int) -> str:
+    """More pixels than there are: a clock that runs faster than that of the source."""
+    most = [max(1, extent // size) for size in maker.shape(source)[:2]]
+    rows, columns = (_pick(rng, [n for n in (1, 2, 2, 3) if n <= limit]) for limit in most)
+    up = (rows, columns)
+    kind = _pick(rng, ["transposed", "transposed", "nearest", "nearest", "linear", "blocks"])
+    if kind == "transposed":
+        kernel = (_from(rng, up[0], up[0] + 2), _from(rng, up[1], up[1] + 2))
+        cut = (_from(rng, 0, kernel[0] - up[0]), _from(rng, 0, kernel[1] - up[1]))
+        return maker.transposed(source, _from(rng, 1, channels), kernel, up, cut)
+    if kind == "linear":
+        return maker.linear(source, up, (-_from(rng, 0, up[0] // 2), -_from(rng, 0, up[1] // 2)))
+    if kind == "blocks" and maker.shape(source)[2] % (up[0] * up[1]) == 0:
+        return maker.blocks(source, up)
+    return maker.nearest(source, up, (_pick(rng, [1, 1, 1, 2, 5]), _pick(rng, [1, 1, 1, 2, 5])))
+
+
+def _other_channels(rng: np.random.Generator, maker: GraphMaker, source: str) -> str:
+    """Some channels, in another order, or empty ones beside them."""
+    height, width, channels = maker.shape(source)
+    if rng.random() < 0.5:
+        return maker.pad(source, (0, 0), (0, 0), (_from(rng, 0, 2), _from(rng, 0, 2)))
+    if rng.random() < 0.5:
+        return maker.part(source, (0, 0, channels - 1), (height, width, channels), step=-1)
+    return maker.part(source, (0, 0, 0), (height, width, -(-channels // 2)), step=2)
 
 
 def _part(rng: np.random.Generator, maker: GraphMaker, source: str) -> str:
@@ -273,6 +388,17 @@ def _parts(rng: np.random.Generator, maker: GraphMaker, source: str) -> str:
     if cut == channels - cut and rng.random() < 0.5:
         return maker.add(first, second)
     return maker.concat(first, second, rescaled=[first] if rng.random() < 0.3 else [])
+
+
+def _gate(rng: np.random.Generator, maker: GraphMaker, source: str) -> str:
+    """A squeeze and excitation, of which parts may be missing: all pixels by what is made of their average."""
+    function = _pick(rng, ["add", "subtract", "multiply", "maximum", "minimum"])
+    height, width, channels = maker.shape(source)
+    kernel = _pick(rng, [(height, width), (height, width), (height, 1), (1, width), (1, 1)])
+    gate = maker.pool(source, Window(kernel, kernel))
+    if rng.random() < 0.5:
+        gate = maker.convolution(maker.lookup(gate), _pick(rng, [channels, 1]))
+    return maker.binary(function, *([source, gate] if rng.random() < 0.7 else [gate, source]))
 
 
 def _branches(rng: np.random.Generator, maker: GraphMaker, source: str, channels: int) -> str:

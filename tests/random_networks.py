@@ -14,7 +14,9 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import random_elements
 import random_moves
+import random_resizes
 
 from tvm_pex._tvm import relay, tvm
 from tvm_pex.frontend.tflite_model import Model, Port
@@ -190,7 +192,8 @@ class _Maker:
         if value.flat:
             last = self.sandwich if self.stock else self.dense
             join = functools.partial(random_moves.join_flat, self)
-            flat: list[_Step] = [self.dense, self.requantise, self.unflatten, last, join]
+            function = functools.partial(random_elements.function, self)
+            flat: list[_Step] = [self.dense, self.requantise, self.unflatten, last, join, function]
             return self.draw(flat)(value)
         steps: list[tuple[_Step, float]] = [
             (self.convolution, 6),
@@ -208,10 +211,21 @@ class _Maker:
             (self.twice, 0.25),
             (self.second_input, 0.5 if len(self.parameters) == 1 else 0),
             (self.lone_clip, 0.3),
+            (functools.partial(random_elements.function, self), 1.0),
+            (functools.partial(random_elements.gate, self), 1.0 if self.left >= 3 else 0),
+            (functools.partial(random_elements.beside, self), 0.6),
             (functools.partial(random_moves.branches, self), 1.5 if self.left >= 2 else 0),
             (functools.partial(random_moves.parts, self), 1.2 if self.left >= 2 else 0),
             (functools.partial(random_moves.slice_, self), 0.7),
             (functools.partial(random_moves.join_rows, self), 0.4),
+            (functools.partial(random_resizes.resize, self), 1.2),
+            (functools.partial(random_resizes.repeat, self), 0.8),
+            (functools.partial(random_resizes.transposed, self), 1.2),
+            (functools.partial(random_resizes.grouped, self), 0.8),
+            (functools.partial(random_resizes.mirror, self), 0.6),
+            (functools.partial(random_resizes.reduction, self), 0.4),
+            (functools.partial(random_resizes.blocks, self), 0.6),
+            (functools.partial(random_resizes.other_channels, self), 0.4),
         ]
         return self.draw([s for s, _ in steps], [w for _, w in steps])(value)
 
@@ -570,12 +584,10 @@ class _Maker:
     # What stays with TVM.
 
     def sandwich(self, value: _Value) -> _Value:
-        """dequantise, a function of floats, quantise."""
-        name = "softmax" if value.flat or self.chance(0.2) else "sigmoid"
+        """dequantise, a softmax, quantise."""
         floats = relay.qnn.op.dequantize(value.expr, _float(value.scale), _int(value.zero))
-        floats = relay.nn.softmax(floats) if name == "softmax" else relay.sigmoid(floats)
-        expr = relay.qnn.op.quantize(floats, _float(1 / 256), _int(self.low), out_dtype=self.dtype)
-        self.note(f"stock {name}")
+        expr = relay.qnn.op.quantize(relay.nn.softmax(floats), _float(1 / 256), _int(self.low), out_dtype=self.dtype)
+        self.note("stock softmax")
         return replace(value, expr=expr, scale=1 / 256, zero=self.low)
 
     def transpose(self, value: _Value) -> _Value:

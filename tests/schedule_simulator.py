@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
-from tvm_pex.graph import Concat, Convolution, Graph, Operator, Pair, Pool, Shape, Slice
+from tvm_pex.graph import Add, Binary, Concat, Convolution, Graph, Operator, Pair, Pool, Shape, Slice
 from tvm_pex.scheduling.schedule import Schedule, Segment, Stage
 
 
@@ -65,13 +65,14 @@ class Event:
 
 
 def sums_over_pixels(graph: Graph, op: Operator, made: set[str]) -> bool:
-    """An average or a full convolution whose only window is its whole input, which its own segment makes."""
+    """A pool or a full convolution whose only window is its whole input, which its own segment makes."""
     if op.inputs[0] not in made or graph.tensors[op.output].shape[:2] != (1, 1):
         return False
     height, width, _ = op.views[0]
     w = op.window
     full = w.kernel == (height, width) and w.pad == (0, 0) and w.dilation == (1, 1) and height * width > 1
-    return full and ((isinstance(op, Pool) and not op.maximum) or (isinstance(op, Convolution) and op.groups == 1))
+    full = full and w.up == (1, 1) and w.mirror is None
+    return full and (isinstance(op, Pool) or (isinstance(op, Convolution) and op.groups == 1))
 
 
 def events_of(graph: Graph, schedule: Schedule) -> Iterator[Event]:
@@ -143,9 +144,21 @@ class _Nest:
                 continue
             channels = sliced or range(view[2])
             if isinstance(op, Slice) and not sliced:
-                channels = range(op.first, op.first + self.graph.tensors[op.output].shape[2])
-            for pixel in [at] if summing else _window(op, view, at):
+                channels = self.taken(op, at)
+            shape = self.graph.tensors[op.output].shape
+            if isinstance(op, Add | Binary):  # repeated along axes that the input lacks
+                pixels = [(at[0] if view[0] == shape[0] else 0, at[1] if view[1] == shape[1] else 0)]
+            else:
+                pixels = [at] if summing else _window(op, view, at)
+            for pixel in pixels:
                 yield Access(name, view, pixel, channels, channels.start if sliced else 0)
+
+    def taken(self, op: Slice, at: Pair) -> range:
+        """The channels that a slice takes: with blocks those of the pixel's place in its block."""
+        count, first = self.graph.tensors[op.output].shape[2], op.first
+        if op.blocks:
+            first += count * ((at[0] % op.window.up[0]) * op.window.up[1] + at[1] % op.window.up[1])
+        return range(first, first + count * op.step, op.step)
 
     def writes(self, op: Operator, at: Pair, given: range) -> Iterator[Access]:
         shape = self.graph.tensors[op.output].shape
@@ -186,7 +199,12 @@ def _window(op: Operator, view: Shape, at: Pair) -> list[Pair]:
     lines = []
     for axis in (0, 1):
         taps = [at[axis] * w.stride[axis] - w.pad[axis] + k * w.dilation[axis] for k in range(w.kernel[axis])]
-        lines.append([tap for tap in taps if 0 <= tap < view[axis]])
+        if w.mirror is not None:  # the tensor, and behind it the tensor backwards, over and over
+            line = list(range(view[axis]))
+            line += line[::-1] if w.mirror == 0 else line[-2:0:-1]
+            taps = [line[tap % len(line)] for tap in taps]
+        spread = {row * w.up[axis]: row for row in range(view[axis])}
+        lines.append([spread[tap] for tap in taps if tap in spread])
     return [(row, column) for row in lines[0] for column in lines[1]]
 
 

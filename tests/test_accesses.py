@@ -11,7 +11,7 @@ from random_graphs import cut_at_random, random_graph
 from tir_accesses import count_accesses
 from tvm import tir
 
-from tvm_pex.graph import Convolution, Gather, Graph
+from tvm_pex.graph import Convolution, Gather, Graph, Lookup
 from tvm_pex.scheduling.accesses import schedule_accesses
 from tvm_pex.scheduling.lifetimes import accumulators
 from tvm_pex.scheduling.schedule import Schedule
@@ -26,6 +26,8 @@ def counted(graph: Graph, schedule: Schedule) -> Counter[str]:
             channels = graph.tensors[op.output].shape[2]
             elements[op.weights] = math.prod(op.window.kernel) * (op.views[0][2] // op.groups) * channels
             elements[op.scales] = 3 * channels
+        elif isinstance(op, Lookup):
+            elements[op.table] = 256 * graph.tensors[op.output].shape[2]
         elif isinstance(op, Gather):
             elements[op.table] = op.entries * graph.tensors[op.output].shape[2]
     dtypes = {name: tensor.dtype for name, tensor in graph.tensors.items()}

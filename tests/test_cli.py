@@ -45,6 +45,7 @@ def test_plan_json() -> None:
     assert report["arena_without_io_bytes"] == report["arena_bytes"] - report["input_bytes"] - report["output_bytes"]
     assert all(buffer.keys() == BUFFER_KEYS for buffer in report["buffers"])
     assert all(segment.keys() == {"operators", "axes", "strips", "peak_bytes"} for segment in report["segments"])
+    assert report["coverage"]["calls_in_regions"] == report["coverage"]["calls"] - len(report["refused"]) > 0
     assert all(refusal.keys() == {"operator", "reason"} for refusal in report["refused"])
     assert all(op.keys() == OPERATOR_KEYS for op in report["operators"])
     for key in ("macs", "instructions"):

@@ -154,7 +154,8 @@ def loose_pairs(graph: Graph, schedule: Schedule, problem: Problem, values: dict
     tiled = {name for segment in schedule.segments if segment.repeats for name in segment.operators}
     rings = {ring.tensor for segment in schedule.segments for ring in segment.rings}
     summed = {stage.operator for segment in schedule.segments for stage in segment.stages if stage.reduction}
-    narrow = {op.name for op in graph.operators if isinstance(op, Slice) and op.first}  # bytes of a pixel die apart
+    slices = [op for op in graph.operators if isinstance(op, Slice)]
+    narrow = {op.name for op in slices if (op.first, op.step, op.blocks) != (0, 1, False)}  # bytes of a pixel die apart
     count, loose = 0, []
     for low in problem.buffers:
         for high in problem.buffers:

@@ -7,15 +7,16 @@ import random
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import replace
-from itertools import combinations, pairwise, permutations
+from itertools import combinations, pairwise, permutations, product
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tvm_pex.memory_planner import Buffer, Plan, Problem, packing_of, peak_of, plan_memory
 from tvm_pex.packing.postpone import Postponement
-from tvm_pex.packing.table import table_of
+from tvm_pex.packing.table import ORDERS, table_of
 from tvm_pex.packing.validator import fault_of
 from tvm_pex.report.arena_map import arena_map
 
@@ -224,11 +225,11 @@ def postponed_fits(problem: Problem, limit: int) -> bool:
     tables = [table_of(packing, part) for part in packing.parts]
     assert all(table.plain for table in tables)
     answers = []
-    for k in range(len(tables[0].ranks)):
+    for order in ORDERS:
         for table in tables:
             table.failed.clear()
         answers.append(
-            all(Postponement(table, limit, table.ranks[k], table.nodes + 10**5).run() is not None for table in tables)
+            all(Postponement(table, limit, order, table.nodes + 10**5).run() is not None for table in tables)
         )
     assert len(set(answers)) == 1, answers
     return answers[0]
@@ -255,6 +256,25 @@ def test_fixed_and_empty_buffers_and_distances_are_not_postponed() -> None:
     }
     plain = {k: table_of(packing_of(p, list(p.buffers)), [0, 1, 2]).plain for k, p in problems.items()}
     assert plain == {"usual": True, "fixed": False, "empty": False, "special": False, "aligned": False}
+
+
+def test_equals_keep_their_turn_in_every_order() -> None:
+    """Of equals the search places the eldest first: an order that names another one first would make it wait."""
+    pairs = 0
+    for seed in range(40):
+        problem = any_problem(random.Random(seed), 12, largest=4)
+        buffers = sorted((b for b in problem.buffers if b.bytes), key=lambda b: -b.bytes)
+        packing = packing_of(problem, buffers)
+        for part in packing.parts:
+            table = table_of(packing, part)
+            rests = [np.arange(len(part)), np.arange(0, len(part), 2)]
+            for order, rest in product(ORDERS, rests):
+                rank = dict(zip(rest.tolist(), table.rank(order, rest, table.load[:, rest]).tolist(), strict=True))
+                assert sorted(rank.values()) == list(range(len(rest)))
+                equals = [(u, v) for v, u in enumerate(table.twin) if u in rank and v in rank]
+                assert all(rank[u] < rank[v] for u, v in equals), (seed, order)
+                pairs += len(equals)
+    assert pairs > 50
 
 
 @settings(max_examples=100, deadline=None)
@@ -361,7 +381,7 @@ def test_a_long_chain_in_place(shallow: int) -> None:
     assert (plan.peak, fault_of(problem, plan)) == (11, None)
 
 
-@pytest.mark.parametrize(("count", "missing", "seeds"), [(120, 6, (0, 2, 4, 6)), (160, 10, (4, 6)), (200, 10, (4,))])
+@pytest.mark.parametrize(("count", "missing", "seeds"), [(120, 6, (0, 2, 4, 6)), (160, 10, (2, 4)), (200, 10, (4,))])
 def test_nearly_full_rectangles_fit(count: int, missing: int, seeds: tuple[int, ...]) -> None:
     """A rectangle cut into ``count`` boxes, ``missing`` of them taken out, fits into its height again.
 

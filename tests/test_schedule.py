@@ -13,7 +13,7 @@ from tvm_pex.graph import Convolution, Graph, Window, graph_from_json
 from tvm_pex.memory_planner import plan_memory
 from tvm_pex.scheduling.lifetimes import memory_problem
 from tvm_pex.scheduling.orders import operator_orders
-from tvm_pex.scheduling.rings import last_reader, ring_pixels
+from tvm_pex.scheduling.rings import last_reader, positions, ring_pixels, use_of, wait
 from tvm_pex.scheduling.schedule import Ring, Schedule, Segment, check_once, schedule_from_json, written_through
 from tvm_pex.scheduling.search import find_schedule
 from tvm_pex.scheduling.segments import Unschedulable, make_segment, sliced_channels
@@ -214,9 +214,30 @@ def test_unscheduled_where_a_tensor_is_read_under_another_shape() -> None:
 
 def test_last_reader() -> None:
     # Output o reads inputs 2o - 1, 2o, 2o + 1.
-    assert last_reader(7, 4, 3, 2, 1, 1).tolist() == [0, 1, 1, 2, 2, 3, 3]
+    assert last_reader(use_of(Window((3, 3), (2, 2), pad=(1, 1)), 0, 7, 4)).tolist() == [0, 1, 1, 2, 2, 3, 3]
     # Stride 3 with a window of 1 leaves inputs unread.
-    assert last_reader(5, 2, 1, 3, 1, 0).tolist() == [0, -1, -1, 1, -1]
+    assert last_reader(use_of(Window(stride=(3, 3)), 0, 5, 2)).tolist() == [0, -1, -1, 1, -1]
+
+
+def test_positions_apart_and_mirrored() -> None:
+    doubled = use_of(Window((3, 3), pad=(1, 1), up=(2, 2)), 0, 3, 6)  # outputs read one row, two rows, one row, ...
+    assert positions(doubled).tolist() == [[-1, 0, -1, 1, -1, 2], [0, -1, 1, -1, 2, -1], [-1, 1, -1, 2, -1, -1]]
+    assert last_reader(doubled).tolist() == [1, 3, 5]
+    reflected = use_of(Window(pad=(2, 2), mirror=1), 0, 3, 7)
+    assert positions(reflected).tolist() == [[2, 1, 0, 1, 2, 1, 0]]
+    symmetric = use_of(Window(pad=(2, 2), mirror=0), 0, 3, 7)
+    assert positions(symmetric).tolist() == [[1, 0, 0, 1, 2, 2, 1]]
+
+
+def test_wait() -> None:
+    same = use_of(Window((3, 3), pad=(1, 1)), 0, 9, 9)
+    assert wait(same, 1, 1) == 1  # its first row sees two
+    assert wait(same, 2, 2, 4) == 2  # of a row by runs of 4 it sees two runs
+    padded = use_of(Window(pad=(2, 2)), 0, 5, 9)
+    assert wait(padded, 1, 1) == -2  # two rows of border come first
+    assert wait(use_of(Window((2, 2), pad=(1, 1), up=(2, 2)), 0, 4, 8), 2, 1) == 0  # each row twice
+    assert wait(use_of(Window((3, 3), pad=(1, 1), up=(2, 2)), 0, 4, 8), 2, 1) == 1  # every second sees the next one
+    assert wait(use_of(Window(pad=(2, 2), mirror=1), 0, 5, 9), 1, 1) == 2  # the first row is the third one
 
 
 def test_sliced_channels() -> None:
@@ -320,9 +341,9 @@ def test_found_schedules_work(axes: tuple[str, ...]) -> None:
 
 
 def test_ring_pixels_of_one_reader() -> None:
-    use = (6, 6, 3, 1, 1, 1)  # 3 positions, padded by one on each side
+    use = use_of(Window((3, 3), pad=(1, 1)), 0, 6, 6)  # 3 positions, padded by one on each side
     assert ring_pixels((6, 6), (1, 1), (((1, 1), (1, 1), use, use),)) == 2 * 6 + 3
     assert ring_pixels((6, 6), (1, 0), (((1, 0), (1, 0), use, use),)) == 3 * 6
-    skips = (2, 1, 2, 1, 2, 1)  # reads position 1 of 2
+    skips = use_of(Window((2, 2), dilation=(2, 2), pad=(1, 1)), 0, 2, 1)  # reads position 1 of 2
     assert ring_pixels((6, 2), (1, 0), (((1, 0), (1, 0), use, skips),)) == 3 * 2
     assert math.prod((6, 6)) == ring_pixels((6, 6), (1, 0), (((1, 0), (9, 0), use, use),))

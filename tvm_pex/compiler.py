@@ -113,7 +113,7 @@ def memory_front(model: Model, options: PlanOptions, progress: Progress | None =
     """
     if options.quantized_io:
         model = leave_quantisation(model)
-    _, reading, kept = read_module(model.mod, options.overwrite_input, options.stream_input)
+    _, reading, kept = read_module(model.mod, options.overwrite_input, options.stream_input, options.rounding)
     regions = split_regions(reading, options.core)
     find = functools.partial(
         find_front, axes=options.axes, kept=kept, max_overhead=options.max_overhead, progress=progress
@@ -135,6 +135,7 @@ def _compiled(
 ) -> CompiledModel:
     """``options`` for the schedules of the regions, ``pools`` for the plan of the whole."""
     cut = partition(model.mod, options, progress)
+    planned = time.perf_counter()
     for graph, schedule in cut.regions:
         check_once(graph, schedule)
     watcher = ModelMemory(options.overwrite_input, pools)
@@ -145,7 +146,7 @@ def _compiled(
     outputs = _places(build.outputs, memory.outputs, memory)
     if cut.streamed:
         build = _with_rows(model, cut, build, memory)
-    report = _report(model, cut, memory, time.perf_counter() - started)
+    report = _report(model, cut, memory, planned - started, time.perf_counter() - planned)
     uses = tuple(used.use for used in memory.pools)
     graph, relay = cut.reading.graph, str(cut.mod)
     return CompiledModel(build, memory.peak, uses, inputs, outputs, memory, report, model, graph, relay)
@@ -164,7 +165,8 @@ def build_partition(cut: Partition, watcher: ModelMemory, module: str) -> CBuild
     )
     kernels = {kernel for graph, schedule in cut.regions for kernel in kernels_in(graph, schedule)}
     sources = {
-        f"{HEADERS if name.endswith('.h') else SOURCES}/{name}": text for name, text in source_files(kernels).items()
+        f"{HEADERS if name.endswith('.h') else SOURCES}/{name}": text
+        for name, text in source_files(kernels, cut.reading.graph.rounding).items()
     }
     return replace(build, files={**build.files, **sources})
 
@@ -186,7 +188,7 @@ def _places(ports: Any, names: tuple[str | None, ...], memory: ModelPlan) -> dic
     return {port.name: places[name] for port, name in zip(ports, names, strict=True) if name is not None}
 
 
-def _report(model: Model, cut: Partition, memory: ModelPlan, seconds: float) -> dict[str, Any]:
+def _report(model: Model, cut: Partition, memory: ModelPlan, planning: float, building: float) -> dict[str, Any]:
     sizes = {buffer.name: buffer.bytes for buffer in memory.problem.buffers}
     input_bytes = sum(sizes[name] for name in memory.inputs if name is not None)
     output_bytes = sum(sizes[name] for name in memory.outputs if name is not None)
@@ -211,9 +213,11 @@ def _report(model: Model, cut: Partition, memory: ModelPlan, seconds: float) -> 
         ],
         "operators": _operators(cut, memory),
         "buffers": [_buffer(b, used, memory) for used in memory.pools for b in used.by_time()],
+        "coverage": {"calls_in_regions": cut.reading.calls.owned, "calls": cut.reading.calls.all},
         "refused": [{"operator": r.operator, "reason": r.reason} for r in cut.reading.refused],
         "undefined_shift_channels": cut.reading.undefined_shift_channels,
-        "planning_seconds": round(seconds, 3),
+        "planning_seconds": round(planning, 3),
+        "build_seconds": round(building, 3),
     }
 
 

@@ -8,7 +8,7 @@ number of a row may go back by as many. The part after the cut is an ordinary pr
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from tvm_pex.compiler import build_partition
@@ -61,11 +61,13 @@ class ContinuousModel:
 def compile_continuous(model: Model, hop: int, options: PlanOptions = PlanOptions()) -> ContinuousModel:
     """The model run on a window that begins ``hop`` rows after the one before. Deterministic.
 
-    Of ``options`` counts ``core`` alone. Raises NothingMovesOn, and Unschedulable where rows cannot be handed out.
+    Of ``options`` count ``core`` and ``rounding`` alone. Raises NothingMovesOn, and Unschedulable where rows cannot be
+    handed out.
     """
-    split = split_windows(model, hop)
-    before, rhythm = _before(split, PlanOptions(("rows",), core=options.core, stream_input=True, stream_output=True))
-    after = partition(split.after.mod, PlanOptions(core=options.core))
+    split = split_windows(model, hop, options.rounding)
+    plain = PlanOptions(core=options.core, rounding=options.rounding)
+    before, rhythm = _before(split, replace(plain, axes=("rows",), stream_input=True, stream_output=True))
+    after = partition(split.after.mod, plain)
     row, row_bytes = _built(before, STEP_MODULE)
     window, window_arena = _built(after, WINDOW_MODULE)
     shared = window.inputs[0].bytes
@@ -88,7 +90,7 @@ def compile_continuous(model: Model, hop: int, options: PlanOptions = PlanOption
     )
     once = _instructions(before, hop)
     later = sum(schedule_instructions(*region) for region in after.regions)
-    whole = partition(split.model.mod, PlanOptions(core=options.core, stream_input=True))
+    whole = partition(split.model.mod, replace(plain, stream_input=True))
     return ContinuousModel(
         build,
         split,

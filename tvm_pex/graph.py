@@ -8,6 +8,9 @@ All integer arithmetic is that of stock TVM (``qnn.requantize`` with rounding UP
 
     rescale(v) = floor((v * multiplier + 2**(shift - 1)) / 2**shift)        # shift == 0: v * multiplier, exactly
 
+or, in a graph whose ``rounding`` is "tflite", that of TFLite's reference kernels: ``rescale`` rounds as
+``tvm_pex.rounding`` says, averages round halves away from zero, and sums are rescaled once more.
+
 An operator whose output is float32 works in float32 throughout: its zero points are 0, its Rescales the identity, and
 its limits may be infinite. Only Quantize, Dequantize and Gather have floats on one side.
 """
@@ -15,19 +18,25 @@ its limits may be infinite. Only Quantize, Dequantize and Gather have floats on 
 from __future__ import annotations
 
 import dataclasses
+import functools
 import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from fractions import Fraction
 from typing import Any, get_args
 
 import numpy as np
 import numpy.typing as npt
 
+from tvm_pex.rounding import Rounding
+
 Shape = tuple[int, int, int]
 Pair = tuple[int, int]
 Limits = tuple[float, float]
 """The lowest and the highest value: whole numbers of an integer type; infinite where a float32 has none."""
+VALUES = 256
+"""Of 8 bits."""
 
 
 @dataclass(frozen=True)
@@ -51,15 +60,23 @@ class Tensor:
 class Window:
     """What a sliding operator sees: output row r reads input rows ``r * stride - pad + k * dilation``, k < kernel.
 
-    Every field is (rows, columns). ``pad`` is what lies before the tensor (top, left), below 0 where it begins later;
-    what lies behind it follows from the output's shape. Positions outside the tensor are skipped: they hold the input's
-    zero point.
+    Every field but ``mirror`` is (rows, columns). ``pad`` is what lies before the tensor (top, left), below 0 where it
+    begins later; what lies behind it follows from the output's shape. Positions outside the tensor are skipped: they
+    hold the input's zero point.
+
+    Where the output has more rows than the input, these rows lie ``up`` positions apart: r reads row i of the input
+    where one of its positions is ``i * up``, and between the rows there is nothing. Such a window is not dilated.
+
+    With ``mirror`` (and ``up`` 1) a position outside the tensor is the one as far inside: 0 counts from the border
+    between both, so that the outermost row comes twice, 1 from the outermost row.
     """
 
     kernel: Pair = (1, 1)
     stride: Pair = (1, 1)
     dilation: Pair = (1, 1)
     pad: Pair = (0, 0)
+    up: Pair = (1, 1)
+    mirror: int | None = None
 
     def reach(self, axis: int) -> int:
         """Distance from the first to the last position that a window touches."""
@@ -67,7 +84,11 @@ class Window:
 
     def covers(self, shape: Shape) -> bool:
         """True when the first window spans the whole tensor, so that its sums can be taken as pixels come."""
-        return self.kernel == shape[:2] and self.pad == (0, 0) and self.dilation == (1, 1)
+        return self == Window(kernel=shape[:2], stride=self.stride)
+
+    def mean_taps(self) -> Fraction:
+        """Positions of the input that an output reads, on average and inside: fewer than the kernel's with ``up``."""
+        return Fraction(math.prod(self.kernel), math.prod(self.up))
 
 
 @dataclass(frozen=True)
@@ -109,14 +130,16 @@ class Convolution:
 
     def macs(self, shape: Shape) -> int:
         """Multiply-accumulates for an output of ``shape``, counted from the shapes: padding included, as is usual."""
-        return math.prod(shape) * math.prod(self.window.kernel) * (self.views[0][2] // self.groups)
+        return round(math.prod(shape) * self.window.mean_taps() * (self.views[0][2] // self.groups))
 
 
 @dataclass(frozen=True)
 class Pool:
     """Maximum, or average (sum over positions inside the tensor, divided truncating), then optional rescale, clip.
 
-    In float32 the average is not truncated, and there is no rescale.
+    As TFLite rounds, the average is divided with halves away from zero; with a rescale it is not divided, because the
+    rescale does that too: ``rescale(sum of (x - zero_in)) + zero_out``. In float32 the average is not truncated, and
+    there is no rescale. With ``total`` the sum is not divided.
     """
 
     name: str
@@ -128,13 +151,16 @@ class Pool:
     rescale: Rescale | None
     low: float
     high: float
+    total: bool = False
 
 
 @dataclass(frozen=True)
 class Add:
-    """``clip(sum_i rescale_i(x_i - zero_in_i) + zero_out, low, high)``; with one input, a requantise.
+    """``clip(sum_i rescale_i(x_i - zero_in_i) + zero_out, low, high)``; with one input, a clip.
 
-    The inputs' Rescales share one ``zero_out``, counted once.
+    The inputs' Rescales share one ``zero_out``, counted once. With a ``total``, which TFLite's addition has, it is
+    ``clip(total(sum_i rescale_i((x_i - zero_in_i) * 2**20)) + zero_out, low, high)``. Inputs of Add and Binary may have
+    one row, column or channel where the output has several: they are repeated.
     """
 
     name: str
@@ -142,6 +168,30 @@ class Add:
     views: tuple[Shape, ...]
     output: str
     rescales: tuple[Rescale, ...]
+    low: float
+    high: float
+    total: Rescale | None = None
+
+    @property
+    def window(self) -> Window:
+        return Window()
+
+
+@dataclass(frozen=True)
+class Binary:
+    """``clip(rescale(f(a, b)) + zero_out, low, high)``, where a and b are the inputs, each by its own Rescale.
+
+    ``function`` is "subtract", "multiply", "maximum" or "minimum". The inputs' own ``zero_out`` count for nothing; a
+    ``rescale`` of None changes nothing.
+    """
+
+    name: str
+    inputs: tuple[str, ...]
+    views: tuple[Shape, ...]
+    output: str
+    function: str
+    rescales: tuple[Rescale, Rescale]
+    rescale: Rescale | None
     low: float
     high: float
 
@@ -152,7 +202,10 @@ class Add:
 
 @dataclass(frozen=True)
 class Pad:
-    """Copies the input into a larger tensor; ``window.pad`` is what lies before it, ``value`` fills the border."""
+    """Copies the input into a larger tensor; ``value`` fills the border.
+
+    ``window.pad`` is what lies before it, rows and columns; ``first`` channels do, too.
+    """
 
     name: str
     inputs: tuple[str, ...]
@@ -160,6 +213,7 @@ class Pad:
     output: str
     window: Window
     value: float
+    first: int = 0
 
 
 @dataclass(frozen=True)
@@ -188,7 +242,11 @@ class Concat:
 
 @dataclass(frozen=True)
 class Slice:
-    """Copies a part: the pixels that ``window`` (kernel 1, pad not above 0) picks, channels from ``first`` on."""
+    """Copies pixels to other places: each output pixel is the one input pixel that ``window`` picks.
+
+    Its channels are those from ``first`` on, every ``step``-th of them. With ``blocks`` an input pixel holds
+    ``prod(window.up)`` pixels of the output one after the other, by rows, and each takes its own.
+    """
 
     name: str
     inputs: tuple[str, ...]
@@ -196,6 +254,41 @@ class Slice:
     output: str
     window: Window
     first: int
+    step: int = 1
+    blocks: bool = False
+
+
+@dataclass(frozen=True)
+class Patches:
+    """The pixels of each window, by rows, as channels of one pixel. No window reaches beyond the tensor."""
+
+    name: str
+    inputs: tuple[str, ...]
+    views: tuple[Shape, ...]
+    output: str
+    window: Window
+
+
+@dataclass(frozen=True)
+class Resize:
+    """Linear between the two nearest rows and the two nearest columns, in float32, by TVM's ``coordinates``.
+
+    ``window`` holds those pixels; at the border one of them is the outermost, twice. Of integers each is first
+    dequantised, ``(x - zero_in) * scale``, and what comes out is quantised, as by Dequantize and Quantize.
+    """
+
+    name: str
+    inputs: tuple[str, ...]
+    views: tuple[Shape, ...]
+    output: str
+    window: Window
+    coordinates: str
+    scale: float
+    zero_in: int
+    inverse: float
+    zero_out: int
+    low: float
+    high: float
 
 
 @dataclass(frozen=True)
@@ -225,10 +318,34 @@ class Gather:
 
 
 @dataclass(frozen=True)
+class Lookup:
+    """Any function of one 8-bit value: the entry of a table at the value's byte, which is from 0 to 255.
+
+    ``table`` names a constant of shape (1 or channels, 256) and the output's type: one row for all channels, or its own
+    for each.
+    """
+
+    name: str
+    inputs: tuple[str, ...]
+    views: tuple[Shape, ...]
+    output: str
+    table: str
+
+    @property
+    def window(self) -> Window:
+        return Window()
+
+    @property
+    def constants(self) -> tuple[str, ...]:
+        return (self.table,)
+
+
+@dataclass(frozen=True)
 class Quantize:
     """``clip(round(x * inverse) + zero_out, low, high)`` in float32, halves rounded away from zero.
 
-    ``inverse`` is 1 / scale in float32: stock TVM multiplies by it. Infinite values saturate.
+    ``inverse`` is 1 / scale in float32: stock TVM multiplies by it. TFLite divides by the scale, which a constant named
+    ``scale`` holds then: numbers in TVM's C have seven digits. Infinite values saturate.
     """
 
     name: str
@@ -239,6 +356,11 @@ class Quantize:
     zero_out: int
     low: float
     high: float
+    scale: str | None = None
+
+    @property
+    def constants(self) -> tuple[str, ...]:
+        return (self.scale,) if self.scale else ()
 
     @property
     def window(self) -> Window:
@@ -247,7 +369,10 @@ class Quantize:
 
 @dataclass(frozen=True)
 class Dequantize:
-    """``(x - zero_in) * scale`` in float32; the difference is exact."""
+    """``(x - zero_in) * scale`` in float32; the difference is exact.
+
+    In stock TVM's C the scale has seven digits. TFLite's has all: then a constant named ``exact`` holds it.
+    """
 
     name: str
     inputs: tuple[str, ...]
@@ -255,19 +380,49 @@ class Dequantize:
     output: str
     scale: float
     zero_in: int
+    exact: str | None = None
+
+    @property
+    def constants(self) -> tuple[str, ...]:
+        return (self.exact,) if self.exact else ()
 
     @property
     def window(self) -> Window:
         return Window()
 
 
-Operator = Convolution | Pool | Add | Pad | Concat | Slice | Gather | Quantize | Dequantize
+Operator = (
+    Convolution
+    | Pool
+    | Add
+    | Binary
+    | Pad
+    | Concat
+    | Slice
+    | Patches
+    | Resize
+    | Gather
+    | Lookup
+    | Quantize
+    | Dequantize
+)
 _KINDS: dict[str, type[Operator]] = {kind.__name__: kind for kind in get_args(Operator)}
+
+
+def window_on(op: Operator, position: int, shape: Shape) -> Window:
+    """Through which ``op``, whose output is of ``shape``, reads its input at ``position``.
+
+    The inputs of an Add or a Binary are repeated along rows and columns of which they have but one: stride 0.
+    """
+    if not isinstance(op, Add | Binary):
+        return op.window
+    view = op.views[position]
+    return Window(stride=(int(view[0] == shape[0]), int(view[1] == shape[1])))
 
 
 def constants_of(op: Operator) -> tuple[str, ...]:
     """Names of the constants that ``op`` reads."""
-    return op.constants if isinstance(op, Convolution | Gather) else ()
+    return op.constants if isinstance(op, Convolution | Gather | Lookup | Quantize | Dequantize) else ()
 
 
 @dataclass(frozen=True)
@@ -278,7 +433,7 @@ class Graph:
     The first operator, and no other, reads such an input, each pixel once: it has the Window of one pixel.
     ``handed_out`` are outputs that are never whole either: the caller takes each row when it is made.
     ``kernels`` names, by operator, kernels in C (``tvm_pex.scheduling.kernels``), packed for ``core``; the others run
-    as portable TIR.
+    as portable TIR. ``rounding``: whose integers the operators give.
     """
 
     tensors: Mapping[str, Tensor]
@@ -291,6 +446,7 @@ class Graph:
 
     kernels: Mapping[str, str] = field(default_factory=dict)
     core: str = ""
+    rounding: Rounding = "tvm"
 
     @property
     def outside(self) -> frozenset[str]:
@@ -318,6 +474,11 @@ class Graph:
                 out[name].append(op)
         return out
 
+    @functools.cached_property
+    def readers(self) -> Mapping[str, frozenset[str]]:
+        """For each tensor, the names of the operators that read it."""
+        return {name: frozenset(op.name for op in readers) for name, readers in self.consumers().items()}
+
     def to_json(self) -> str:
         """Everything but the constants' values, in one line, so that it can ride on a Relay attribute."""
         record = {
@@ -330,6 +491,7 @@ class Graph:
             "handed_out": self.handed_out,
             "kernels": dict(self.kernels),
             "core": self.core,
+            "rounding": self.rounding,
         }
         return json.dumps(record, separators=(",", ":"))
 
@@ -352,6 +514,7 @@ def subgraph(graph: Graph, operators: Sequence[Operator]) -> Graph:
         handed_out=tuple(name for name in outputs if name in graph.handed_out),
         kernels={name: kernel for name, kernel in graph.kernels.items() if name in inside},
         core=graph.core,
+        rounding=graph.rounding,
     )
 
 
@@ -369,6 +532,7 @@ def graph_from_json(text: str) -> Graph:
         handed_out=tuple(record["handed_out"]),
         kernels=record["kernels"],
         core=record["core"],
+        rounding=record["rounding"],
     )
 
 
@@ -376,8 +540,9 @@ def _operator(kind: str, fields: dict[str, Any]) -> Operator:
     values = {key: _frozen(value) for key, value in fields.items()}
     if "window" in values:
         values["window"] = Window(**values["window"])
-    if values.get("rescale"):
-        values["rescale"] = Rescale(**values["rescale"])
+    for key in ("rescale", "total"):
+        if values.get(key):
+            values[key] = Rescale(**values[key])
     if "rescales" in values:
         values["rescales"] = tuple(r and Rescale(**r) for r in values["rescales"])
     return _KINDS[kind](**values)

@@ -68,7 +68,7 @@ def plan_memory(problem: Problem, *, budget: int | None = None, effort: int = DE
     if not problem.buffers:
         return Plan({}, 0, True, 0)
     # The order of the buffers breaks ties below, so it must not be the order in which they were listed.
-    buffers = sorted(problem.buffers, key=lambda b: (-b.bytes, b.first, b.last, b.alignment, b.name))
+    buffers = _in_order(problem)
     packing = packing_of(problem, buffers)
     bound = lower_bound(packing)
     goal = bound if budget is None else max(bound, budget)
@@ -78,6 +78,25 @@ def plan_memory(problem: Problem, *, budget: int | None = None, effort: int = DE
     peak = peak_of_offsets(packing, offsets)
     named = {b.name: at for b, at in zip(buffers, offsets)}
     return Plan({b.name: named[b.name] for b in problem.buffers}, peak, peak <= bound, bound)
+
+
+def _in_order(problem: Problem) -> list[Buffer]:
+    return sorted(problem.buffers, key=lambda b: (-b.bytes, b.first, b.last, b.alignment, b.name))
+
+
+def without_names(problem: Problem) -> object:
+    """Equal for problems of lifetimes that are the same but for their names: ``plan_memory`` gives them one peak."""
+    buffers = _in_order(problem)
+    index = {b.name: i for i, b in enumerate(buffers)}
+    sizes = tuple((b.bytes, b.first, b.last, b.alignment) for b in buffers)
+    distances = tuple((index[low], index[high], distance) for (low, high), distance in problem.distances.items())
+    pairs = None if problem.conflicts is None else {(index[one], index[other]) for one, other in problem.conflicts}
+    return (
+        sizes,
+        distances,
+        None if pairs is None else frozenset(pairs),
+        tuple(sorted((index[name], at) for name, at in problem.fixed.items())),
+    )
 
 
 def peak_of(problem: Problem) -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from tvm_pex.pools import MemoryPool
+from tvm_pex.rounding import Rounding
 from tvm_pex.scheduling.search import ALL_AXES
 
 
@@ -20,7 +21,8 @@ class PlanOptions:
     in the largest input row by row, and it is never whole in memory unless something needs all of it; no more than
     ``max_step`` instructions lie between two rows. With ``stream_output`` besides, the caller takes each row of the
     only output when it is made, and the input has no last row. Operators run by kernels in C, packed for ``core``, one
-    of ``tvm_pex.scheduling.kernel_cost.CORES``; None: by portable TIR.
+    of ``tvm_pex.scheduling.kernel_cost.CORES``; None: by portable TIR. ``rounding``: whose integers the operators give,
+    those of stock TVM or those of TFLite's reference kernels.
     """
 
     axes: tuple[str, ...] = ALL_AXES
@@ -33,3 +35,4 @@ class PlanOptions:
     stream_input: bool = False
     max_step: int | None = None
     stream_output: bool = False
+    rounding: Rounding = "tvm"

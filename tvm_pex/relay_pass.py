@@ -34,6 +34,7 @@ from tvm_pex.lowering.region_op import REGION
 from tvm_pex.micro_kernels.packing import packed_constants
 from tvm_pex.micro_kernels.selection import with_kernels
 from tvm_pex.options import PlanOptions
+from tvm_pex.rounding import Rounding
 from tvm_pex.scheduling.pooled import find_pooled_schedule
 from tvm_pex.scheduling.schedule import Schedule
 from tvm_pex.scheduling.scratch import with_scratch, without_scratch
@@ -74,7 +75,9 @@ class PexPartition:
     ``tvm_pex.scheduling.kernel_cost.CORES``, operators call kernels in C, for target c alone, whose sources
     (``tvm_pex.micro_kernels.files``) have to be compiled too; without it they are portable. With ``stream_input`` the
     result is for TVM's ahead-of-time executor alone, where rings outlive a call; streaming.NotStreamable is raised if
-    no input can come by rows, and spreading.StepTooLong if more than ``max_step`` instructions lie between two.
+    no input can come by rows, and spreading.StepTooLong if more than ``max_step`` instructions lie between two. With
+    ``rounding="tflite"`` the operators of a module that was imported from a TFLite file give the integers of TFLite's
+    reference kernels.
     """
 
     def __init__(
@@ -87,6 +90,7 @@ class PexPartition:
         core: str | None = None,
         stream_input: bool = False,
         max_step: int | None = None,
+        rounding: Rounding = "tvm",
     ) -> None:
         self.options = PlanOptions(
             tuple(axes),
@@ -96,6 +100,7 @@ class PexPartition:
             core=core,
             stream_input=stream_input,
             max_step=max_step,
+            rounding=rounding,
         )
         self.progress = progress
         self.refused: tuple[Refusal, ...] = ()
@@ -111,7 +116,7 @@ def partition(mod: Any, options: PlanOptions = PlanOptions(), progress: Progress
     """What PexPartition does, with everything it found out. ``options.quantized_io`` is not its matter."""
     if options.stream_input and "rows" not in options.axes:
         raise NotStreamable("an input comes by rows only where the loops may slice rows")
-    mod, reading, kept = read_module(mod, options.overwrite_input, options.stream_input)
+    mod, reading, kept = read_module(mod, options.overwrite_input, options.stream_input, options.rounding)
     if options.stream_output:
         reading = dataclasses.replace(
             reading, graph=dataclasses.replace(reading.graph, handed_out=reading.graph.outputs)
@@ -157,13 +162,15 @@ def _schedule_of(graph: Graph, options: PlanOptions, kept: frozenset[str], progr
     )
 
 
-def read_module(mod: Any, overwrite_input: bool, streams: bool = False) -> tuple[Any, Reading, frozenset[str]]:
+def read_module(
+    mod: Any, overwrite_input: bool, streams: bool = False, rounding: Rounding = "tvm"
+) -> tuple[Any, Reading, frozenset[str]]:
     """The module, typed and tidied, what Pex can run of ``main``, and the inputs that may not be overwritten.
 
     Where it ``streams`` raises NotStreamable if no input can come by rows.
     """
     mod = drop_transposes(relay.transform.InferType()(mod))
-    mod, reading = stream_input(mod) if streams else (mod, read_function(mod["main"]))
+    mod, reading = stream_input(mod, rounding) if streams else (mod, read_function(mod["main"], rounding))
     variables = [name for name, expr in reading.expressions.items() if isinstance(expr, relay.Var)]
     kept = frozenset() if overwrite_input else frozenset(variables) - frozenset(reading.graph.streamed)
     return mod, reading, kept

@@ -267,4 +267,5 @@ class _Nest:
             written=frozenset(k for k, name in enumerate(op.inputs) if name in self.through),
             kernel=self._kernel(stage),
             patch=region.flat.get(patch_name(op.name)),
+            rounding=region.graph.rounding,
         )

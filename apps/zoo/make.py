@@ -5,8 +5,6 @@ from __future__ import annotations
 import hashlib
 import os
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
@@ -15,6 +13,7 @@ import click
 
 from tvm_pex.cli.planning import Step, check_output, progress
 from tvm_pex.files import write_whole
+from tvm_pex.native_output import only_python_on_stderr
 
 HERE = Path(__file__).parent
 SOURCES = ("networks.py", "convert.py")
@@ -33,6 +32,9 @@ NETWORKS = {
     "mobilenet_v1": Network("MobileNetV1, 1000 classes", 0.25, 128),
     "mobilenet_v2": Network("MobileNetV2, 1000 classes", 0.35, 144),
     "mcunet_like": Network("inverted residuals, kernels 3 to 7, expansions 3 to 6, PAD operators, 2 classes", 1.0, 80),
+    "efficientnet_like": Network("squeeze and excitation, swish and hard swish, 100 classes", 0.5, 96),
+    "ssd_like": Network("a detector: boxes and scores at three scales, two outputs", 1.0, 96),
+    "tc_resnet": Network("keyword spotting by convolutions along time"),
     "ds_cnn": Network("keyword spotting of MLPerf Tiny"),
     "resnet8": Network("image classification of MLPerf Tiny"),
     "unet_like": Network("segmentation: down and up again, concatenated with what came down", 1.0, 64),
@@ -75,20 +77,6 @@ def request(name: str, width: float | None = None, resolution: int | None = None
     )
 
 
-@contextmanager
-def only_python_on_stderr() -> Iterator[None]:
-    """TensorFlow's libraries log to file descriptor 2 whatever they are told: that goes nowhere meanwhile."""
-    before, kept = sys.stderr, os.dup(2)
-    with os.fdopen(os.dup(2), "w") as sys.stderr, open(os.devnull, "w") as nowhere:
-        os.dup2(nowhere.fileno(), 2)
-        try:
-            yield
-        finally:
-            os.dup2(kept, 2)
-            os.close(kept)
-            sys.stderr = before
-
-
 def content(wanted: Request, step: Step) -> bytes:
     """The .tflite file. Raises ImportError without TensorFlow."""
     os.environ["TF_ENABLE_ONEDNN_OPTS"] = "0"  # it rounds as the processor likes
@@ -122,7 +110,7 @@ def show_list(context: click.Context, _option: click.Parameter, value: bool) -> 
     if value:
         for name, own in NETWORKS.items():
             sizes = f" (--width {own.width:g} --resolution {own.resolution})" if own.width and own.resolution else ""
-            click.echo(f"{name:13} {own.summary}{sizes}")
+            click.echo(f"{name:18} {own.summary}{sizes}")
         context.exit()
 
 

@@ -28,6 +28,8 @@ SEARCHED = (
     (5, 3, 16, 2), (3, 6, 16, 1), (7, 3, 16, 1), (7, 4, 24, 2), (5, 3, 24, 1), (7, 5, 24, 1), (5, 6, 40, 2),
     (7, 4, 40, 1), (3, 5, 48, 1), (7, 3, 48, 1), (5, 6, 96, 2), (7, 4, 96, 1), (3, 6, 96, 1), (7, 5, 160, 1),
 )  # fmt: skip
+# (kernel, expansion, output channels, stride) of the first blocks of EfficientNet-B0, Tan and Le 2019, fewer repeats
+EXCITED = ((3, 1, 16, 1), (3, 6, 24, 2), (3, 6, 24, 1), (5, 6, 40, 2), (5, 6, 40, 1), (3, 6, 80, 2))
 
 
 def scaled(channels: int, width: float) -> int:
@@ -86,6 +88,50 @@ def mcunet_like(width: float, resolution: int) -> Any:
     for kernel, expansion, channels, stride in SEARCHED:
         x = bottleneck(x, expansion, scaled(channels, width), kernel, stride, pad=stride > 1)
     return tf.keras.Model(start, classes(x, 2))
+
+
+def squeeze_excite(x: Any, channels: int) -> Any:
+    """Each channel by a factor from 0 to 1 that the means of all channels give."""
+    means = layers.GlobalAveragePooling2D(keepdims=True)(x)
+    factors = conv(conv(means, channels, activation="relu"), x.shape[-1], activation="sigmoid")
+    return layers.Multiply()([x, factors])
+
+
+def efficientnet_like(width: float, resolution: int) -> Any:
+    """Inverted residuals with squeeze and excitation; swish in the first half, hard swish in the second."""
+    start = image(resolution)
+    x = conv(start, scaled(32, width), 3, 2, "silu")
+    for number, (kernel, expansion, channels, stride) in enumerate(EXCITED):
+        activation = "silu" if number < len(EXCITED) // 2 else "hard_silu"
+        y = conv(x, expansion * x.shape[-1], activation=activation)
+        y = layers.DepthwiseConv2D(kernel, stride, "same", activation=activation)(y)
+        y = conv(squeeze_excite(y, max(8, x.shape[-1] // 4)), scaled(channels, width), activation=None)
+        x = layers.Add()([x, y]) if x.shape == y.shape else y
+    return tf.keras.Model(start, classes(x, 100))
+
+
+def ssd_like(width: float, resolution: int) -> Any:
+    """A detector: at three scales, for each place three boxes and the scores of four classes; two outputs."""
+    start = image(resolution)
+    x = conv(start, scaled(16, width), 3, 2)
+    boxes, scores = [], []
+    for channels, taken in ((32, False), (64, False), (64, True), (128, True), (128, True)):
+        x = conv(depthwise(x, stride=2), scaled(channels, width))
+        if taken:
+            boxes.append(layers.Reshape((-1, 4))(conv(x, 3 * 4, 3, activation=None)))
+            scores.append(layers.Reshape((-1, 4))(conv(x, 3 * 4, 3, activation="sigmoid")))
+    return tf.keras.Model(start, [layers.Concatenate(axis=1)(parts) for parts in (boxes, scores)])
+
+
+def tc_resnet() -> Any:
+    """Keyword spotting on 98 frames of 40 mel bands, which are channels: residual convolutions along time."""
+    start = layers.Input((98, 1, 40), 1, name="mel")
+    x = conv(start, 16, (3, 1), activation="relu")
+    for channels in (24, 32, 48):
+        y = conv(x, channels, (9, 1), (2, 1), "relu")
+        y = conv(y, channels, (9, 1), activation=None)
+        x = layers.ReLU()(layers.Add()([conv(x, channels, 1, (2, 1), "relu"), y]))
+    return tf.keras.Model(start, classes(x, 12))
 
 
 def ds_cnn() -> Any:

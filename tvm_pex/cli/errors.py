@@ -26,3 +26,9 @@ class FirmwareFailed(BadInput):
     """The firmware did not come to its end: exit status 4."""
 
     exit_code = 4
+
+
+class Interrupted(BadInput):
+    """The user broke it off: exit status 130, as shells have it."""
+
+    exit_code = 130

@@ -16,6 +16,7 @@ from tvm_pex.report.tables import console
 
 if TYPE_CHECKING:
     from tvm_pex.continuous import ContinuousModel
+    from tvm_pex.options import PlanOptions
     from tvm_pex.verification.continuous import ContinuousVerification
 
 _ROWS = (
@@ -79,7 +80,9 @@ def show_plan(request: Request, compiled: ContinuousModel) -> None:
     console().print(table)
 
 
-def verify_hops(compiled: ContinuousModel, windows: int, seed: int, sanitize: bool) -> ContinuousVerification:
+def verify_hops(
+    compiled: ContinuousModel, options: PlanOptions, windows: int, seed: int, sanitize: bool
+) -> ContinuousVerification:
     """On random rows for as many windows. Raises HostError."""
     from tvm_pex.verification.continuous import verify_continuous
 
@@ -91,7 +94,7 @@ def verify_hops(compiled: ContinuousModel, windows: int, seed: int, sanitize: bo
     else:
         limits = np.iinfo(dtype)
         rows = generator.integers(limits.min, limits.max, (count, *port.shape), dtype, endpoint=True)
-    return verify_continuous(compiled, rows, seed=seed, sanitize=sanitize)
+    return verify_continuous(compiled, rows, options, seed=seed, sanitize=sanitize)
 
 
 def show_verification(request: Request, compiled: ContinuousModel, result: ContinuousVerification) -> None:
@@ -99,7 +102,8 @@ def show_verification(request: Request, compiled: ContinuousModel, result: Conti
     if request.as_json:
         print_json(answer)
         return
-    table = Table(f"{answer['model']}: each window compared with stock TVM", "", title_justify="left")
+    alone = "stock TVM" if request.options.rounding == "tvm" else "the network on it alone"
+    table = Table(f"{answer['model']}: each window compared with {alone}", "", title_justify="left")
     table.add_row("exact", "yes" if result.exact else "NO")
     for key in ("windows", "rows", "memory_bytes"):
         table.add_row(key.replace("_", ", "), f"{answer[key]:,}")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import json
-import math
 import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -19,6 +18,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from tvm_pex.cli.errors import BadInput, NothingFits
 from tvm_pex.options import PlanOptions
 from tvm_pex.pools import MemoryPool
+from tvm_pex.rounding import ROUNDINGS, Rounding
 from tvm_pex.scheduling.kernel_cost import CORES
 
 if TYPE_CHECKING:
@@ -31,6 +31,7 @@ AXES: dict[str, tuple[str, ...]] = {",".join(axes): axes for axes in _CHOICES} |
 PORTABLE = "portable"
 DEFAULT_CORE = "cortex-m4"
 _UNITS = {"": 1, "k": 1024, "kib": 1024, "m": 1024**2, "mib": 1024**2}
+_MOST_OVERHEAD = 1000
 _COST_STEP = 4  # from one memory to the next
 _C_KEYWORDS = (
     "auto break case char const continue default do double else enum extern float for goto if inline int long register "
@@ -73,8 +74,8 @@ def byte_count(_context: click.Context, option: click.Parameter, text: str | Non
 
 
 def _factor(_context: click.Context, option: click.Parameter, factor: float) -> float:
-    if not 1 <= factor < math.inf:
-        raise BadInput(f"{option.opts[0]} {factor}: give a number from 1 on, as 1.2")
+    if not 1 <= factor <= _MOST_OVERHEAD:
+        raise BadInput(f"{option.opts[0]} {factor}: give a number from 1 to {_MOST_OVERHEAD}, as 1.2")
     return factor
 
 
@@ -99,7 +100,9 @@ def parse_pools(texts: Sequence[str], option: str = "--pool") -> tuple[MemoryPoo
 
 
 def _plain(options: PlanOptions) -> PlanOptions:
-    return PlanOptions(quantized_io=options.quantized_io, core=options.core, stream_input=True)
+    return PlanOptions(
+        quantized_io=options.quantized_io, core=options.core, stream_input=True, rounding=options.rounding
+    )
 
 
 def _pools(_context: click.Context, option: click.Parameter, texts: tuple[str, ...]) -> tuple[MemoryPool, ...]:
@@ -123,6 +126,7 @@ def planning(command: Callable[..., None]) -> Callable[..., None]:
         max_step: int | None,
         hop: int | None,
         core: str | None,
+        rounding: Rounding,
         **own: Any,
     ) -> None:
         if pools and ram is not None:
@@ -141,9 +145,12 @@ def planning(command: Callable[..., None]) -> Callable[..., None]:
             None if core == PORTABLE else core or DEFAULT_CORE,
             stream_input,
             max_step,
+            rounding=rounding,
         )
         if hop is not None and (not stream_input or options != _plain(options)):
-            raise BadInput("--hop needs --stream-input, and of the options of the plan takes --quantized-io and --core")
+            raise BadInput(
+                "--hop needs --stream-input, and of the options of the plan takes --quantized-io, --core and --rounding"
+            )
         command(Request(model, options, as_json, core is not None, hop), **own)
 
     for decorate in (
@@ -209,6 +216,13 @@ def planning(command: Callable[..., None]) -> Callable[..., None]:
             help="The core for which kernels are packed and priced; the C runs on any. portable: none of our kernels, "
             f"only C that TVM generates.  [default: {DEFAULT_CORE}, or that of --board]",
         ),
+        click.option(
+            "--rounding",
+            type=click.Choice(ROUNDINGS),
+            default=ROUNDINGS[0],
+            show_default=True,
+            help="Whose integers our operators give: stock TVM's, or those of TFLite's reference kernels.",
+        ),
         click.argument("model", type=click.Path(path_type=Path), metavar="MODEL.tflite"),
     ):
         run = decorate(run)
@@ -244,7 +258,11 @@ def load_request(request: Request, step: Step) -> Model:
 
 def compile_request(request: Request, step: Step) -> tuple[Model, CompiledModel]:
     """Load and compile. What is wrong with the input becomes BadInput; all else is a bug and keeps its traceback."""
-    model = load_request(request, step)
+    return compile_loaded(load_request(request, step), request, step)
+
+
+def compile_loaded(model: Model, request: Request, step: Step) -> tuple[Model, CompiledModel]:
+    """As compile_request, for the model that its file holds."""
     from tvm_pex.compiler import compile_model
     from tvm_pex.frontend.streaming import NotStreamable
     from tvm_pex.lowering.aot import AotError

@@ -35,6 +35,12 @@ if TYPE_CHECKING:
     from tvm_pex.verification.firmware import FirmwareReport, Task
 
 
+def _seconds(_context: click.Context, option: click.Parameter, seconds: float) -> float:
+    if not 0.001 <= seconds <= 1e6:  # not click's range, which takes nan
+        raise BadInput(f"{option.opts[0]} {seconds}: give seconds, from 0.001 to 1000000")
+    return seconds
+
+
 @dataclass(frozen=True)
 class _Choices:
     """How to run: everything but the plan."""
@@ -61,7 +67,7 @@ class _Choices:
 @click.option("--device-ram", metavar="BYTES", callback=byte_count, help="Let the firmware fit this much RAM, as 64k.")
 @click.option("--device-flash", metavar="BYTES", callback=byte_count, help="Let it fit this much flash, as 1m.")
 @click.option("--optimize", type=click.Choice(["-Os", "-O2", "-O3"]), default="-O2", show_default=True, help="For gcc.")
-@click.option("--timeout", type=click.FloatRange(0.001, 1e6), default=300, show_default=True, help="Seconds for a run.")
+@click.option("--timeout", type=float, callback=_seconds, default=300, show_default=True, help="Seconds for a run.")
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Of the random input.")
 def run(
     request: Request, board: str, input_: Path | None, output: Path | None, device_ram: int | None,
@@ -70,8 +76,9 @@ def run(
     """Build bare-metal firmware, run it on an emulated board, compare every output byte, measure it.
 
     The outputs are compared with stock TVM's program on this machine; float outputs are the same within 1e-5 of their
-    range. RAM and flash are those of the linked file, stack is what was in use, instructions are what was executed, not
-    cycles: the same numbers on any machine.
+    range. With --rounding tflite they are compared with those of the same C on this machine, which verify compares with
+    TFLite's. RAM and flash are those of the linked file, stack is what was in use, instructions are what was executed,
+    not cycles: the same numbers on any machine.
 
     With --per-operator an instruction counts for the operator to which the compiler's debug information assigns it, and
     what is called there for the operator that calls it. Beside it stand the instructions that the plan predicts, the
@@ -148,17 +155,18 @@ def _measured(
 
 def _task(model: Model, compiled: CompiledModel, choices: _Choices, step: Step) -> Task:
     from tvm_pex.verification.firmware import Task
-    from tvm_pex.verification.verify import reference_outputs, sample_inputs
+    from tvm_pex.verification.verify import reference_outputs, run_compiled, sample_inputs
 
     ports = model.inputs
     inputs = read_inputs(choices.input, ports) if choices.input else sample_inputs(model, 1, choices.seed)
-    step("running stock TVM on this machine", None, None)
+    step("running on this machine", None, None)
+    stock = compiled.graph.rounding == "tvm"
     names = [name for segment in compiled.report["segments"] for name in segment["operators"]]
     return Task(
         choices.board,
         choices.device,
         inputs,
-        reference_outputs(model, inputs),
+        reference_outputs(model, inputs) if stock else run_compiled(compiled, inputs).outputs,
         choices.optimize,
         choices.timeout,
         names if choices.per_operator else None,

@@ -2,27 +2,39 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from tvm import relay
 
-from tvm_pex.frontend.fixed_point import fixed_point
+from tvm_pex.frontend.fixed_point import IDENTITY, fixed_point, tflite_fixed_point
 from tvm_pex.frontend.values import (
     Array,
     Unsupported,
     dtype_range,
     element_dtype,
-    image_shape,
+    graph_shape,
     integer,
     op_name,
     require,
     scalar,
+    static_shape,
 )
 from tvm_pex.graph import Operator, Pair, Rescale, Shape
+from tvm_pex.rounding import Rounding
 
-Readers = Mapping[relay.Expr, int]
-"""For each expression, by how many arguments and results it is read."""
+
+@dataclass(frozen=True)
+class Readers:
+    """For each expression, by how many arguments and results it is read; and whose integers Pex is to give."""
+
+    counts: Mapping[relay.Expr, int]
+    rounding: Rounding = "tvm"
+
+    def __getitem__(self, expr: relay.Expr) -> int:
+        return self.counts[expr]
+
 
 NAMELESS = ""
 """Stands for names in a Claim's operator."""
@@ -66,39 +78,62 @@ def strip_pads(data: relay.Expr, legal: Callable[[float], bool]) -> tuple[relay.
     rows = columns = 0
     while op_name(data) == "nn.pad":
         try:
-            before, value = pad_attributes(data)
+            before, first, value = pad_attributes(data)
         except Unsupported:
             break
-        if not legal(value):
+        if first or not legal(value) or graph_shape(data)[2] != graph_shape(data.args[0])[2]:
             break
         data, rows, columns = data.args[0], rows + before[0], columns + before[1]
     return data, (rows, columns)
 
 
 def tensor_rescale(
-    scale_in: relay.Expr, zero_in: relay.Expr, scale_out: relay.Expr, zero_out: relay.Expr
+    scale_in: relay.Expr,
+    zero_in: relay.Expr,
+    scale_out: relay.Expr,
+    zero_out: relay.Expr,
+    *,
+    rounding: Rounding = "tvm",
 ) -> tuple[Rescale, int]:
     """One scale for a whole tensor, and 1 if stock TVM leaves its shift undefined."""
     scales = scalar(scale_in, "input scale"), scalar(scale_out, "output scale")
-    try:
-        fixed = fixed_point(*scales, per_channel=False)
-    except ValueError as error:
-        raise Unsupported(str(error)) from error
+    with unsupported_scales():
+        if rounding == "tvm":
+            fixed = fixed_point(*scales, per_channel=False)
+        else:
+            fixed = IDENTITY if scales[0] == scales[1] else tflite_fixed_point(scales[0] / scales[1])
     zeros = integer(zero_in, "input zero point"), integer(zero_out, "output zero point")
     return Rescale(fixed.multiplier, fixed.shift, *zeros), int(fixed.undefined)
 
 
-def pad_attributes(call: relay.Call) -> tuple[Pair, float]:
-    """The rows and columns before the tensor, and the value, of an nn.pad that touches rows and columns only."""
+@contextmanager
+def unsupported_scales() -> Iterator[None]:
+    """Scales that have no multiplier and shift raise Unsupported."""
+    try:
+        yield
+    except (ValueError, ZeroDivisionError) as error:
+        raise Unsupported(str(error)) from error
+
+
+def pad_attributes(call: relay.Call) -> tuple[Pair, int, float]:
+    """The rows and columns, and the channels, before the tensor, and the value, of an nn.pad."""
     require(str(call.attrs.pad_mode) == "constant", f"its pad_mode is {call.attrs.pad_mode}")
     dtype = element_dtype(call)
     low, high = dtype_range(dtype)
     value = scalar(call.args[1], "pad value") if dtype == "float32" else integer(call.args[1], "pad value")
     require(low <= value <= high, f"its pad value {value} does not fit its type")
-    image_shape(call)
-    widths = [[int(n) for n in width] for width in call.attrs.pad_width]
-    require(not any(widths[0] + widths[3]), "it pads the batch or the channels")
-    return (widths[1][0], widths[2][0]), value
+    rows, columns, channels = before_after(call)
+    require(all(n >= 0 for n in (*rows, *columns, *channels)), "it cuts off what it should pad")
+    return (rows[0], columns[0]), channels[0], value
+
+
+def before_after(call: relay.Call) -> tuple[Pair, Pair, Pair]:
+    """How many rows, columns and channels a padding adds before and after its tensor."""
+    rank = len(static_shape(call))
+    require(rank in (3, 4), f"its tensor has {rank} dimensions")
+    widths = [pair(width) for width in call.attrs.pad_width]
+    require(widths[0] == (0, 0), "it pads the batch")
+    return widths[1], widths[2] if rank == 4 else (0, 0), widths[-1]
 
 
 def pair(values: list[int] | tuple[int, ...]) -> Pair:

@@ -13,12 +13,12 @@ from tvm_pex.frontend.claim import (
     requantise_arguments,
     sides,
     strip_pads,
+    unsupported_scales,
     used_once,
 )
-from tvm_pex.frontend.fixed_point import fixed_point
+from tvm_pex.frontend.fixed_point import FixedPoint, fixed_point, tflite_fixed_point
 from tvm_pex.frontend.values import (
     Array,
-    Unsupported,
     byte_dtype,
     constant,
     dtype_range,
@@ -33,17 +33,22 @@ from tvm_pex.frontend.values import (
     strip_views,
 )
 from tvm_pex.graph import Convolution, Limits, Shape, Window
+from tvm_pex.rounding import Rounding
 
-SUMS = ("nn.bias_add", "qnn.conv2d", "qnn.dense")
+_QUANTISED = ("qnn.conv2d", "qnn.conv2d_transpose", "qnn.dense")
+_FLOAT = ("nn.conv2d", "nn.conv2d_transpose", "nn.dense")
+
+SUMS = ("nn.bias_add", *_QUANTISED)
 """What a requantise that ends a convolution reads."""
 
 _DENSE = ("qnn.dense", "nn.dense")
+_TRANSPOSED = ("qnn.conv2d_transpose", "nn.conv2d_transpose")
 
 
 def read_convolution(call: relay.Call, readers: Readers) -> Claim:
-    """qnn.requantize ([nn.bias_add] (qnn.conv2d or qnn.dense)) -> Convolution. Raises Unsupported."""
+    """qnn.requantize ([nn.bias_add] (qnn.conv2d, its transpose, or qnn.dense)) -> Convolution. Raises Unsupported."""
     sums, bias = _without_bias(used_once(requantise_arguments(call)[0], readers), readers)
-    require(op_name(sums) in ("qnn.conv2d", "qnn.dense"), f"its bias is added to {op_name(sums) or 'an input'}")
+    require(op_name(sums) in _QUANTISED, f"its bias is added to {op_name(sums) or 'an input'}")
     require(str(sums.attrs.out_dtype) == "int32", f"its sums are {sums.attrs.out_dtype}, not int32")
     zero_in = integer(sums.args[2], "input zero point")
     data, view, window, groups, weights = _read_layer(sums, zero_in)
@@ -52,18 +57,20 @@ def read_convolution(call: relay.Call, readers: Readers) -> Claim:
     low_in, high_in = dtype_range(byte_dtype(data))
     farthest = max(zero_in - low_in, high_in - zero_in)
     largest = farthest * np.abs(weights.astype(np.int64) - zero_weight).sum(axis=(0, 1, 2))
-    scales, undefined = _scales(call, weights.shape[3], bias, largest)
+    fixed = _fixed_points(call, sums, weights.shape[3], readers.rounding)
+    scales = _scales(call, fixed, bias, largest)
     limits = dtype_range(byte_dtype(call))
     zero_out = integer(call.args[4], "output zero point")
     operator = _nameless(view, window, groups, (zero_in, zero_weight, zero_out), limits)
     constants = {"weights": weights, "scales": scales}
+    undefined = sum(point.undefined for point in fixed)
     return Claim(_kind(sums, operator), operator, (data,), graph_shape(call), byte_dtype(call), constants, undefined)
 
 
 def read_float_convolution(call: relay.Call, readers: Readers) -> Claim:
-    """[nn.bias_add] (nn.conv2d or nn.dense) of float32 -> Convolution. Raises Unsupported."""
+    """[nn.bias_add] (nn.conv2d, its transpose, or nn.dense) of float32 -> Convolution. Raises Unsupported."""
     sums, bias = _without_bias(call, readers)
-    require(op_name(sums) in ("nn.conv2d", "nn.dense"), f"its bias is added to {op_name(sums) or 'an input'}")
+    require(op_name(sums) in _FLOAT, f"its bias is added to {op_name(sums) or 'an input'}")
     if sums is not call:
         used_once(sums, readers)
     data, view, window, groups, weights = _read_layer(sums, 0)
@@ -90,12 +97,16 @@ def _nameless(view: Shape, window: Window, groups: int, zeros: tuple[int, int, i
 def _kind(sums: relay.Call, operator: Convolution) -> str:
     if op_name(sums) in _DENSE:
         return "dense"
+    if op_name(sums) in _TRANSPOSED:
+        return "transposed"
     return "depthwise" if operator.groups > 1 and operator.groups == operator.views[0][2] else "conv"
 
 
 def _read_layer(sums: relay.Call, zero_in: int) -> tuple[relay.Expr, Shape, Window, int, Array]:
     """The padded source, its view, the window, the groups and the weights as (h, w, channels in / groups, out)."""
-    return _read_dense(sums) if op_name(sums) in _DENSE else _read_conv2d(sums, zero_in)
+    if op_name(sums) in _DENSE:
+        return _read_dense(sums)
+    return _read_transposed(sums) if op_name(sums) in _TRANSPOSED else _read_conv2d(sums, zero_in)
 
 
 def _read_conv2d(conv: relay.Call, zero_in: int) -> tuple[relay.Expr, Shape, Window, int, Array]:
@@ -122,6 +133,22 @@ def _read_conv2d(conv: relay.Call, zero_in: int) -> tuple[relay.Expr, Shape, Win
     return data, view, window, groups, weights
 
 
+def _read_transposed(conv: relay.Call) -> tuple[relay.Expr, Shape, Window, int, Array]:
+    """As _read_layer: each result sums what the pixels around it would have added to it, so the kernel is turned."""
+    attrs = conv.attrs
+    require(str(attrs.data_layout) == "NHWC", f"its layout is {attrs.data_layout}, not NHWC")
+    require(str(attrs.out_layout) in ("", "NHWC"), f"its output layout is {attrs.out_layout}")
+    require(str(attrs.kernel_layout) == "IOHW", f"its kernel layout is {attrs.kernel_layout}")
+    require(int(attrs.groups) == 1, "it is transposed and grouped")
+    require(pair(attrs.dilation) == (1, 1), "it is transposed and dilated")
+    weights = constant(conv.args[1], "weights").transpose(2, 3, 0, 1)[::-1, ::-1]
+    rows, columns = weights.shape[:2]
+    top, left = sides(attrs.padding)[:2]
+    window = Window(kernel=(rows, columns), pad=(rows - 1 - top, columns - 1 - left), up=pair(attrs.strides))
+    data = conv.args[0]
+    return data, image_shape(data), window, 1, np.ascontiguousarray(weights)
+
+
 def _read_dense(dense: relay.Call) -> tuple[relay.Expr, Shape, Window, int, Array]:
     """As _read_layer: a 1x1 window over (1, 1, n), or over the whole (h, w, c) tensor that was flattened."""
     data = dense.args[0]
@@ -143,12 +170,9 @@ def _kernel_zero_point(expr: relay.Expr) -> int:
     return int(values[0])
 
 
-def _scales(call: relay.Call, channels: int, bias: Array | None, largest: Array) -> tuple[Array, int]:
-    """Rows of (bias, multiplier, shift), and how many shifts are undefined in stock TVM.
-
-    ``largest`` bounds each channel's sums without the bias. What could leave 32 bits is refused: TVM would wrap.
-    """
-    _, scale_in, zero_in, scale_out, _ = requantise_arguments(call)
+def _fixed_points(call: relay.Call, sums: relay.Call, channels: int, rounding: Rounding) -> list[FixedPoint]:
+    """The multiplier and shift of each channel of ``sums``, which ``call`` requantises."""
+    _, scale_in, _, scale_out, _ = requantise_arguments(call)
     scales = constant(scale_in, "requantise scale")
     per_channel = scales.ndim > 0
     if per_channel:
@@ -156,15 +180,33 @@ def _scales(call: relay.Call, channels: int, bias: Array | None, largest: Array)
         require(scales.size in (1, channels), f"it has {scales.size} scales for {channels} channels")
         require(int(call.attrs.axis) in (-1, last), f"its scales are along axis {call.attrs.axis}")
     out = scalar(scale_out, "output scale")
-    try:
-        fixed = [fixed_point(float(s), out, per_channel=per_channel) for s in np.broadcast_to(scales, (channels,))]
-    except ValueError as error:
-        raise Unsupported(str(error)) from error
-    offset = np.zeros(channels, np.int64) if bias is None else bias.astype(np.int64)
-    offset = offset - integer(zero_in, "requantise zero point")
+    with unsupported_scales():
+        if rounding == "tvm":
+            return [fixed_point(float(s), out, per_channel=per_channel) for s in np.broadcast_to(scales, (channels,))]
+        exact = np.broadcast_to(_tflite_scales(sums, scales), (channels,))
+        return [tflite_fixed_point(float(s) / out) for s in exact]
+
+
+def _tflite_scales(sums: relay.Call, scales: Array) -> Array:
+    """The scales of sums. For uint8, and for dense layers with one scale for all channels, TFLite takes products of 32
+    bits, as TVM does; else of 64.
+    """
+    if byte_dtype(sums.args[0]) == "uint8" or (op_name(sums) == "qnn.dense" and scales.size == 1):
+        return scales.astype(np.float64)
+    of_input, of_kernel = (constant(scale, "scale").astype(np.float64) for scale in sums.args[4:6])
+    return of_input * of_kernel
+
+
+def _scales(call: relay.Call, fixed: list[FixedPoint], bias: Array | None, largest: Array) -> Array:
+    """Rows of (bias, multiplier, shift).
+
+    ``largest`` bounds each channel's sums without the bias. What could leave 32 bits is refused: TVM would wrap.
+    """
+    offset = np.zeros(len(fixed), np.int64) if bias is None else bias.astype(np.int64)
+    offset = offset - integer(requantise_arguments(call)[2], "requantise zero point")
     rows = np.stack([offset, [f.multiplier for f in fixed], [f.shift for f in fixed]], axis=1)
     _check_32_bits(rows, largest)
-    return rows.astype(np.int32), sum(f.undefined for f in fixed)
+    return rows.astype(np.int32)
 
 
 def _check_32_bits(rows: Array, largest: Array) -> None:

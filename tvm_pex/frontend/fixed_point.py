@@ -1,15 +1,19 @@
-"""The integers that stand for a ratio of two quantisation scales, exactly as stock TVM chooses them. Pure.
+"""The integers that stand for a ratio of quantisation scales, exactly as stock TVM, or TFLite, chooses them. Pure.
 
 TVM multiplies a 32-bit value v by ``scale_in / scale_out`` as ``floor((v * multiplier + 2**(shift - 1)) / 2**shift)``,
-with ``multiplier`` in [2**30, 2**31) (or 0) and ``shift = 31 - exponent``, both from ``frexp`` of the ratio.
+with ``multiplier`` in [2**30, 2**31) (or 0) and ``shift = 31 - exponent``, both from ``frexp`` of the ratio. TFLite
+takes the same two of a ratio that it computes in its own way, and rounds otherwise: see ``tvm_pex.rounding``.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
+
+from tvm_pex.rounding import SUM_BITS
 
 _HALF = 1 << 30
 LARGEST_SHIFT = 62
@@ -50,6 +54,33 @@ def fixed_point(scale_in: float, scale_out: float, *, per_channel: bool) -> Fixe
     if shift > LARGEST_SHIFT or shift > widest:
         return FixedPoint(*ZERO[:2], undefined=shift > widest)
     return FixedPoint(multiplier, shift)
+
+
+def tflite_fixed_point(ratio: float) -> FixedPoint:
+    """The multiplier and shift that TFLite takes for ``ratio``, a number of 64 bits.
+
+    Raises ValueError for a ratio that is no number from 0 to 2**30.
+    """
+    if not 0 <= ratio < 2**30:
+        raise ValueError(f"scale ratio {ratio} is not between 0 and 2**30")
+    multiplier, shift = _significand_and_shift(ratio)
+    return FixedPoint(multiplier, shift) if multiplier and shift <= LARGEST_SHIFT else ZERO
+
+
+def tflite_mean(ratio: float, count: int) -> FixedPoint:
+    """The same for a mean of ``count`` values, which is a sum rescaled by ``ratio / count``. Raises ValueError."""
+    multiplier, shift, _ = tflite_fixed_point(ratio)
+    more = count.bit_length() - 1
+    if shift + more > LARGEST_SHIFT:
+        raise ValueError(f"scale ratio {ratio} is too small for a mean of {count} values")
+    return FixedPoint((multiplier << more) // count, shift + more)
+
+
+def tflite_sum(scales: Sequence[float], scale_out: float) -> tuple[tuple[FixedPoint, ...], FixedPoint]:
+    """Those of a sum's operands, and of the sum of what they give: see Add. Raises ValueError."""
+    twice = 2 * max(scales)
+    ratios = [scale / twice for scale in scales]
+    return tuple(map(tflite_fixed_point, ratios)), tflite_fixed_point(twice / (2.0**SUM_BITS * scale_out))
 
 
 def _significand_and_shift(ratio: float) -> tuple[int, int]:

@@ -11,7 +11,7 @@ import tflite
 
 # These give the same bytes another shape: no runtime needs to copy them.
 _VIEWS = frozenset((tflite.BuiltinOperator.RESHAPE, tflite.BuiltinOperator.SQUEEZE, tflite.BuiltinOperator.EXPAND_DIMS))
-_BYTES = {
+ITEM_BYTES = {
     tflite.TensorType.FLOAT32: 4,
     tflite.TensorType.INT32: 4,
     tflite.TensorType.INT64: 8,
@@ -84,4 +84,4 @@ def _constant(flat: Any, graph: Any, tensor: int) -> bool:
 
 def _tensor_bytes(tensor: Any) -> int:
     shape = np.atleast_1d(tensor.ShapeAsNumpy()).tolist() if tensor.ShapeLength() else []
-    return int(math.prod(shape)) * _BYTES.get(tensor.Type(), 1)
+    return int(math.prod(shape)) * ITEM_BYTES[tensor.Type()]

@@ -17,7 +17,7 @@ from tvm_pex.frontend.values import (
     require,
     static_shape,
 )
-from tvm_pex.graph import Concat, Gather, Rescale, Shape, Slice, Window
+from tvm_pex.graph import Concat, Gather, Patches, Rescale, Shape, Slice, Window
 
 _TOLD_APART = 10**7
 """Whole floats from here on may be others in TVM's C, which has seven digits of each."""
@@ -25,7 +25,6 @@ _TOLD_APART = 10**7
 
 def read_concat(call: relay.Call, readers: Readers) -> Claim:
     """concatenate, or qnn.concatenate, which rescales each input whose scale or zero point is not the output's."""
-    del readers
     require(isinstance(call.args[0], relay.Tuple), "its inputs are the results of one operator")
     inputs = tuple(call.args[0].fields)
     rescales: tuple[Rescale | None, ...] = (None,) * len(inputs)
@@ -38,6 +37,8 @@ def read_concat(call: relay.Call, readers: Readers) -> Claim:
             for scale, zero in zip(*(e.fields for e in encodings), strict=True)
         ]
         rescales = tuple(None if _changes_nothing(rescale) else rescale for rescale, _ in found)
+        exact = readers.rounding == "tvm" or not any(rescales)
+        require(exact, "TFLite rescales what it joins in floating point")
         undefined = sum(count for _, count in found)
     axis = int(call.attrs.axis) % len(static_shape(call))
     views = tuple(_side_by_side(data, axis) for data in inputs)
@@ -59,7 +60,7 @@ def _side_by_side(expr: relay.Expr, axis: int) -> Shape:
 
 
 def read_strided_slice(call: relay.Call, readers: Readers) -> Claim:
-    """A strided_slice with constant bounds; steps go forward, and of channels one by one."""
+    """A strided_slice with constant bounds; steps go forward, but of channels."""
     del readers
     data, attrs = call.args[0], call.attrs
     rank = len(static_shape(data))
@@ -68,8 +69,9 @@ def read_strided_slice(call: relay.Call, readers: Readers) -> Claim:
     begins, strides = [0] * rank, [1] * rank
     for position, axis in enumerate(axes):
         size, begin = static_shape(data)[axis], int(attrs.begin[position])
-        begins[axis] = min(max(begin + size if begin < 0 else begin, 0), size)
         strides[axis] = steps[position] if position < len(steps) else 1
+        last = size if strides[axis] > 0 else size - 1
+        begins[axis] = min(max(begin + size if begin < 0 else begin, 0), last)
     return _slice(call, data, begins, strides)
 
 
@@ -98,15 +100,38 @@ def _slice(result: relay.Expr, data: relay.Expr, begins: list[int], strides: lis
     """``begins`` and ``strides`` along each axis of ``data``."""
     view, shape, rank = graph_shape(data), graph_shape(result), len(begins)
     require(rank <= 4, f"its tensor has {rank} dimensions")
-    require(all(stride > 0 for stride in strides), "it goes backwards")
-    require(strides[-1] == 1, "it leaves channels out in between")
+    require(all(stride > 0 for stride in strides[:-1]), "it goes backwards")
     rows = 1 if rank > 2 else None
     columns = 2 if rank > 3 else None
     begin = tuple(0 if axis is None else begins[axis] for axis in (rows, columns))
     stride = tuple(1 if axis is None else strides[axis] for axis in (rows, columns))
     window = Window(stride=(stride[0], stride[1]), pad=(-begin[0], -begin[1]))
-    operator = Slice(NAMELESS, (), (view,), NAMELESS, window, begins[-1])
+    operator = Slice(NAMELESS, (), (view,), NAMELESS, window, begins[-1], strides[-1])
     return Claim("slice", operator, (data,), shape, element_dtype(result))
+
+
+def read_blocks(call: relay.Call, readers: Readers) -> Claim:
+    """depth_to_space: each pixel becomes a block of pixels, which its channels hold one after the other."""
+    del readers
+    block = _block(call)
+    require(str(call.attrs.mode) == "DCR", f"its mode is {call.attrs.mode}")
+    window = Window(kernel=block, pad=(block[0] - 1, block[1] - 1), up=block)
+    data = call.args[0]
+    operator = Slice(NAMELESS, (), (graph_shape(data),), NAMELESS, window, 0, blocks=True)
+    return Claim("blocks", operator, (data,), graph_shape(call), element_dtype(call))
+
+
+def read_patches(call: relay.Call, readers: Readers) -> Claim:
+    """space_to_depth: each block of pixels becomes one."""
+    del readers
+    block, data = _block(call), call.args[0]
+    operator = Patches(NAMELESS, (), (graph_shape(data),), NAMELESS, Window(kernel=block, stride=block))
+    return Claim("patches", operator, (data,), graph_shape(call), element_dtype(call))
+
+
+def _block(call: relay.Call) -> tuple[int, int]:
+    require(str(call.attrs.layout) == "NHWC", f"its layout is {call.attrs.layout}, not NHWC")
+    return int(call.attrs.block_size), int(call.attrs.block_size)
 
 
 def read_take(call: relay.Call, readers: Readers) -> Claim:

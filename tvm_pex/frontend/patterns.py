@@ -1,4 +1,4 @@
-"""One reader for each Relay operator that can end one of Pex's: what works value by value here, the others beside.
+"""One reader for each Relay operator that can end one of Pex's: clips and types here, the others beside.
 
 A reader looks at a call and what lies directly under it, and answers with a Claim, or raises Unsupported.
 """
@@ -12,34 +12,76 @@ from collections.abc import Callable
 import numpy as np
 from tvm import relay
 
-from tvm_pex.frontend.claim import NAMELESS, Claim, Readers, pad_attributes, requantise_arguments, tensor_rescale
+from tvm_pex.frontend.arithmetic import (
+    AS_IT_IS,
+    read_add,
+    read_extreme,
+    read_float_add,
+    read_multiply,
+    read_subtract,
+    sum_of,
+)
+from tvm_pex.frontend.claim import (
+    NAMELESS,
+    Claim,
+    Readers,
+    pad_attributes,
+    requantise_arguments,
+    tensor_rescale,
+    used_once,
+)
 from tvm_pex.frontend.convolution import SUMS, read_convolution, read_float_convolution
-from tvm_pex.frontend.moves import read_concat, read_copy, read_part, read_strided_slice, read_take
-from tvm_pex.frontend.pool import AVERAGES, read_average, read_float_average, read_max_pool
+from tvm_pex.frontend.lookup import read_lookup
+from tvm_pex.frontend.moves import (
+    read_blocks,
+    read_concat,
+    read_copy,
+    read_part,
+    read_patches,
+    read_strided_slice,
+    read_take,
+)
+from tvm_pex.frontend.pool import REDUCTIONS, read_float_reduction, read_max_pool, read_reduction
+from tvm_pex.frontend.resize import read_mirror_pad, read_resize, read_tile
 from tvm_pex.frontend.values import (
     Unsupported,
     byte_dtype,
     dtype_range,
     element_dtype,
     graph_shape,
-    image_shape,
     integer,
+    is_byte,
     is_float,
     op_name,
     require,
     scalar,
-    static_shape,
     strip_views,
 )
-from tvm_pex.graph import Add, Concat, Convolution, Dequantize, Limits, Pad, Pool, Quantize, Rescale, Window
+from tvm_pex.graph import (
+    Add,
+    Binary,
+    Concat,
+    Convolution,
+    Dequantize,
+    Limits,
+    Lookup,
+    Pad,
+    Pool,
+    Quantize,
+    Resize,
+    Window,
+)
 
-_Limited = Convolution | Pool | Add | Concat | Quantize
+_Limited = Convolution | Pool | Add | Binary | Concat | Quantize
 
 
 def read_call(call: relay.Call | relay.TupleGetItem, readers: Readers) -> Claim:
     """What Pex would run in place of ``call``. Raises Unsupported with the reason if it must stay with TVM."""
     if isinstance(call, relay.TupleGetItem):
         return read_part(call, readers)
+    lookup = read_lookup(call, readers) if is_byte(call) and op_name(call) not in _not_looked_up(readers) else None
+    if lookup:
+        return lookup
     reader = _READERS.get(op_name(call))
     if reader is None and is_float(call):
         reader = _FLOAT_READERS.get(op_name(call))
@@ -52,46 +94,19 @@ def _read_requantise(call: relay.Call, readers: Readers) -> Claim:
     source = requantise_arguments(call)[0]
     if op_name(source) in SUMS:
         return read_convolution(call, readers)
-    if op_name(source) in AVERAGES:
-        return read_average(call, readers)
-    return _read_lone_requantise(call)
+    if op_name(source) in REDUCTIONS:
+        return read_reduction(call, readers)
+    if readers.rounding == "tflite":
+        byte_dtype(source)
+        rescale, undefined = tensor_rescale(*call.args[1:], rounding="tflite")
+        return sum_of("add", call, (source,), (rescale,), undefined)
+    byte_dtype(source)
+    raise Unsupported(_why_not(call))
 
 
 def _read_cast(call: relay.Call, readers: Readers) -> Claim:
-    require(op_name(call.args[0]) in AVERAGES, _why_not(call))
-    return read_average(call, readers)
-
-
-def _read_lone_requantise(call: relay.Call) -> Claim:
-    data = call.args[0]
-    byte_dtype(data)
-    rescale, undefined = tensor_rescale(*call.args[1:])
-    return _elementwise("add", call, (data,), (rescale,), undefined)
-
-
-def _read_add(call: relay.Call, readers: Readers) -> Claim:
-    del readers
-    left, right, *parameters = call.args
-    _require_alike(left, right)
-    out = parameters[4:6]
-    of_left, undefined_left = tensor_rescale(*parameters[0:2], *out)
-    of_right, undefined_right = tensor_rescale(*parameters[2:4], *out)
-    undefined = undefined_left + undefined_right
-    return _elementwise("add", call, (left, right), (of_left, of_right), undefined)
-
-
-def _read_float_add(call: relay.Call, readers: Readers) -> Claim:
-    del readers
-    _require_alike(*call.args)
-    return _elementwise("add", call, tuple(call.args), (_AS_IT_IS, _AS_IT_IS), 0)
-
-
-def _require_alike(left: relay.Expr, right: relay.Expr) -> None:
-    """The operands of an addition that Pex takes: no constants, nothing to broadcast."""
-    for operand in (left, right):
-        require(not isinstance(operand, relay.Constant), "one of its operands is a constant")
-    shapes = static_shape(left), static_shape(right)
-    require(shapes[0] == shapes[1], f"its operands' shapes differ: {shapes[0]} and {shapes[1]}")
+    require(op_name(call.args[0]) in REDUCTIONS, _why_not(call))
+    return read_reduction(call, readers)
 
 
 def _read_clip(call: relay.Call, readers: Readers) -> Claim:
@@ -101,11 +116,14 @@ def _read_clip(call: relay.Call, readers: Readers) -> Claim:
     under = strip_views(source)
     if isinstance(under, relay.Call):
         claim = read_call(under, readers)  # when TVM keeps what lies under it, TVM keeps the clip
+        longer = read_lookup(call, readers) if isinstance(claim.operator, Lookup) and readers[under] == 1 else None
+        if longer:
+            return longer
         if under is source and readers[source] == 1 and isinstance(claim.operator, _Limited):
             return dataclasses.replace(claim, operator=_clipped(claim.operator, low, high))
-    claim = _elementwise("add", call, (source,), (_AS_IT_IS,), 0)
+    claim = sum_of("clip", call, (source,), (AS_IT_IS,), 0)
     assert isinstance(claim.operator, Add)
-    return dataclasses.replace(claim, kind="clip", operator=_clipped(claim.operator, low, high))
+    return dataclasses.replace(claim, operator=_clipped(claim.operator, low, high))
 
 
 def _clip_bounds(call: relay.Call) -> Limits:
@@ -124,39 +142,55 @@ def _clip_bounds(call: relay.Call) -> Limits:
 def _clipped(operator: _Limited, low: float, high: float) -> _Limited:
     """``operator`` followed by a clip to low..high."""
     if isinstance(operator, Concat):  # what was copied is clipped now
-        operator = dataclasses.replace(operator, rescales=tuple(r or _AS_IT_IS for r in operator.rescales))
+        operator = dataclasses.replace(operator, rescales=tuple(r or AS_IT_IS for r in operator.rescales))
     lowest, highest = min(max(operator.low, low), high), max(min(operator.high, high), low)
     return dataclasses.replace(operator, low=lowest, high=highest)
 
 
-def _elementwise(
-    kind: str, call: relay.Call, inputs: tuple[relay.Expr, ...], rescales: tuple[Rescale, ...], undefined: int
-) -> Claim:
-    views = tuple(graph_shape(data) for data in inputs)
-    dtype = element_dtype(call)
-    operator = Add(NAMELESS, (), views, NAMELESS, rescales, *dtype_range(dtype))
-    return Claim(kind, operator, inputs, graph_shape(call), dtype, undefined_shifts=undefined)
-
-
 def _read_quantize(call: relay.Call, readers: Readers) -> Claim:
     """Stays with TVM where what it reads does, because TVM then computes both at once."""
-    data, scale, zero = call.args[0], _scale(call), integer(call.args[2], "zero point")
-    require(is_float(data), "it does not read float32")
+    data, operator = call.args[0], _quantize_operator(call)
+    if op_name(data) == "image.resize2d" and op_name(data.args[0]) == "qnn.dequantize":
+        return _quantised_resize(call, operator, readers)
     if isinstance(strip_views(data), relay.Call | relay.TupleGetItem):
         read_call(strip_views(data), readers)
-    low, high = dtype_range(byte_dtype(call))
+    constants = {} if readers.rounding == "tvm" else {"scale": np.array([_scale(call)], np.float32)}
+    return Claim("quantize", operator, (data,), graph_shape(call), byte_dtype(call), constants)
+
+
+def _quantize_operator(call: relay.Call) -> Quantize:
+    data, scale, zero = call.args[0], _scale(call), integer(call.args[2], "zero point")
+    require(is_float(data), "it does not read float32")
     inverse = float(np.float32(1) / np.float32(scale))
     require(math.isfinite(inverse), f"its scale is {scale}")
-    operator = Quantize(NAMELESS, (), (graph_shape(data),), NAMELESS, inverse, zero, low, high)
-    return Claim("quantize", operator, (data,), graph_shape(call), byte_dtype(call))
+    limits = dtype_range(byte_dtype(call))
+    return Quantize(NAMELESS, (), (graph_shape(data),), NAMELESS, inverse, zero, *limits)
+
+
+def _quantised_resize(call: relay.Call, after: Quantize, readers: Readers) -> Claim:
+    """quantize (resize2d (dequantize)), as TVM's importer gives a linear one: the floats exist nowhere as a tensor."""
+    floats = used_once(call.args[0], readers)
+    before, resized = _read_dequantize(used_once(floats.args[0], readers), readers), read_resize(floats, readers)
+    require(isinstance(resized.operator, Resize), "it copies floats")
+    assert isinstance(before.operator, Dequantize) and isinstance(resized.operator, Resize)
+    operator = dataclasses.replace(
+        resized.operator,
+        scale=before.operator.scale,
+        zero_in=before.operator.zero_in,
+        inverse=after.inverse,
+        zero_out=after.zero_out,
+        low=after.low,
+        high=after.high,
+    )
+    return dataclasses.replace(resized, operator=operator, inputs=before.inputs, dtype=byte_dtype(call))
 
 
 def _read_dequantize(call: relay.Call, readers: Readers) -> Claim:
-    del readers
     data, scale, zero = call.args[0], _scale(call), integer(call.args[2], "zero point")
     byte_dtype(data)
     operator = Dequantize(NAMELESS, (), (graph_shape(data),), NAMELESS, scale, zero)
-    return Claim("dequantize", operator, (data,), graph_shape(call), element_dtype(call))
+    constants = {} if readers.rounding == "tvm" else {"exact": np.array([scale], np.float32)}
+    return Claim("dequantize", operator, (data,), graph_shape(call), element_dtype(call), constants)
 
 
 def _scale(call: relay.Call) -> float:
@@ -167,10 +201,10 @@ def _scale(call: relay.Call) -> float:
 
 def _read_pad(call: relay.Call, readers: Readers) -> Claim:
     del readers
-    before, value = pad_attributes(call)
+    before, first, value = pad_attributes(call)
     data = call.args[0]
-    operator = Pad(NAMELESS, (), (image_shape(data),), NAMELESS, Window(pad=before), value)
-    return Claim("pad", operator, (data,), image_shape(call), element_dtype(call))
+    operator = Pad(NAMELESS, (), (graph_shape(data),), NAMELESS, Window(pad=before), value, first)
+    return Claim("pad", operator, (data,), graph_shape(call), element_dtype(call))
 
 
 def _why_not(call: relay.Call) -> str:
@@ -185,7 +219,14 @@ def _why_not(call: relay.Call) -> str:
     return f"it works on {floats[0]}" if floats else f"Pex has no operator for {name}"
 
 
-_AS_IT_IS = Rescale(1, 0, 0, 0)
+_CLIPS = ("clip", "nn.relu")
+"""Lookups only where what they clip is one."""
+
+
+def _not_looked_up(readers: Readers) -> tuple[str, ...]:
+    """A table holds what TVM computes, and TFLite requantises otherwise."""
+    return (*_CLIPS, "qnn.requantize") if readers.rounding == "tflite" else _CLIPS
+
 
 _REASONS = {
     "nn.softmax": "softmax needs its whole input at once",
@@ -193,13 +234,18 @@ _REASONS = {
     "transpose": "it moves every byte to another place",
     "layout_transform": "it moves every byte to another place",
     "qnn.conv2d": "its sums are not requantised to 8 bits",
+    "qnn.conv2d_transpose": "its sums are not requantised to 8 bits",
     "qnn.dense": "its sums are not requantised to 8 bits",
-    "cast": "it does not end an average pool",
+    "cast": "it does not end a pool",
 }
 
 _READERS: dict[str, Callable[[relay.Call, Readers], Claim]] = {
     "qnn.requantize": _read_requantise,
-    "qnn.add": _read_add,
+    "qnn.add": read_add,
+    "qnn.subtract": read_subtract,
+    "qnn.mul": read_multiply,
+    "maximum": read_extreme,
+    "minimum": read_extreme,
     "clip": _read_clip,
     "nn.relu": _read_clip,
     "nn.max_pool2d": read_max_pool,
@@ -212,13 +258,19 @@ _READERS: dict[str, Callable[[relay.Call, Readers], Claim]] = {
     "take": read_take,
     "qnn.quantize": _read_quantize,
     "qnn.dequantize": _read_dequantize,
+    "image.resize2d": read_resize,
+    "nn.mirror_pad": read_mirror_pad,
+    "tile": read_tile,
+    "nn.depth_to_space": read_blocks,
+    "nn.space_to_depth": read_patches,
 }
 
 _FLOAT_READERS: dict[str, Callable[[relay.Call, Readers], Claim]] = {
     "nn.bias_add": read_float_convolution,
     "nn.conv2d": read_float_convolution,
+    "nn.conv2d_transpose": read_float_convolution,
     "nn.dense": read_float_convolution,
-    "add": _read_float_add,
-    **dict.fromkeys(AVERAGES, read_float_average),
+    "add": read_float_add,
+    **dict.fromkeys(REDUCTIONS, read_float_reduction),
 }
 """Of operators that end one of Pex's in float32 alone."""

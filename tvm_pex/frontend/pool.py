@@ -1,9 +1,10 @@
-"""Reads pools: maximum, average and mean."""
+"""Reads pools and reductions: maximum, average, mean and sum, over a window, or rows and columns."""
 
 from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
+from math import prod
 
 from tvm import relay
 
@@ -16,16 +17,20 @@ from tvm_pex.frontend.claim import (
     sides,
     strip_pads,
     tensor_rescale,
+    unsupported_scales,
     used_once,
 )
+from tvm_pex.frontend.fixed_point import tflite_mean
 from tvm_pex.frontend.values import (
     byte_dtype,
     dtype_range,
     element_dtype,
     graph_shape,
     image_shape,
+    integer,
     op_name,
     require,
+    scalar,
     static_shape,
 )
 from tvm_pex.graph import Limits, Pool, Rescale, Shape, Window
@@ -41,11 +46,11 @@ def read_max_pool(call: relay.Call, readers: Readers) -> Claim:
     folded = dataclasses.replace(window, pad=(window.pad[0] + pad[0], window.pad[1] + pad[1]))
     if not _touches(folded, image_shape(data), image_shape(call)):
         data, folded = source, window
-    return _pool(call, data, folded, maximum=True, bounds=(low, high), rescale=None)
+    return _pool(call, data, folded, reduction="max", bounds=(low, high), rescale=None)
 
 
-def read_average(call: relay.Call, readers: Readers) -> Claim:
-    """cast or requantise (average or mean (cast to int32 (x))): TVM averages 8-bit tensors in 32 bits."""
+def read_reduction(call: relay.Call, readers: Readers) -> Claim:
+    """cast or requantise (reduction (cast to int32 (x))): TVM reduces 8-bit tensors in 32 bits."""
     average = call.args[0]
     used_once(average, readers)
     widened = average.args[0]
@@ -53,24 +58,39 @@ def read_average(call: relay.Call, readers: Readers) -> Claim:
     require(wide, f"the argument of its {op_name(average)} is not cast to int32")
     data = widened.args[0]
     byte_dtype(data)
-    window = AVERAGES[op_name(average)](average)
+    window = REDUCTIONS[op_name(average)](average)
     rescale, undefined = None, 0
     if op_name(call) == "qnn.requantize":
         requantise_arguments(call)
-        rescale, undefined = tensor_rescale(*call.args[1:])
+        if readers.rounding == "tflite":
+            rescale = _tflite_rescale(call, op_name(average), window)
+        else:
+            rescale, undefined = tensor_rescale(*call.args[1:])
     else:
-        require(byte_dtype(call) == byte_dtype(data), f"it averages {byte_dtype(data)} into {byte_dtype(call)}")
+        require(byte_dtype(call) == byte_dtype(data), f"it reduces {byte_dtype(data)} to {byte_dtype(call)}")
+        require(op_name(average) != "sum", "its sum is not requantised")
     if rescale and (rescale.multiplier, rescale.shift) == (1, 0) and rescale.zero_in == rescale.zero_out:
         rescale = None
-    claim = _pool(call, data, window, maximum=False, bounds=dtype_range(byte_dtype(call)), rescale=rescale)
+    limits = dtype_range(byte_dtype(call))
+    claim = _pool(call, data, window, reduction=op_name(average), bounds=limits, rescale=rescale)
     return dataclasses.replace(claim, undefined_shifts=undefined)
 
 
-def read_float_average(call: relay.Call, readers: Readers) -> Claim:
-    """An average or a mean of float32."""
+def _tflite_rescale(call: relay.Call, average: str, window: Window) -> Rescale:
+    """Of the sums: TFLite's mean is the only average that rescales."""
+    require(average == "mean", "TFLite averages into the type and the scale of what it reads")
+    scale_in, zero_in, scale_out, zero_out = call.args[1:]
+    with unsupported_scales():
+        fixed = tflite_mean(scalar(scale_in, "input scale") / scalar(scale_out, "output scale"), prod(window.kernel))
+    zeros = integer(zero_in, "input zero point"), integer(zero_out, "output zero point")
+    return Rescale(fixed.multiplier, fixed.shift, *zeros)
+
+
+def read_float_reduction(call: relay.Call, readers: Readers) -> Claim:
+    """A reduction of float32."""
     del readers
-    window = AVERAGES[op_name(call)](call)
-    return _pool(call, call.args[0], window, maximum=False, bounds=dtype_range("float32"), rescale=None)
+    window = REDUCTIONS[op_name(call)](call)
+    return _pool(call, call.args[0], window, reduction=op_name(call), bounds=dtype_range("float32"), rescale=None)
 
 
 def _pool(
@@ -78,19 +98,20 @@ def _pool(
     data: relay.Expr,
     window: Window,
     *,
-    maximum: bool,
+    reduction: str,
     bounds: Limits,
     rescale: Rescale | None,
 ) -> Claim:
     view = graph_shape(data)
     shape = _window_outputs(window, call, view)
     require(_touches(window, view, shape), "one of its windows lies wholly in the padding")
-    operator = Pool(NAMELESS, (), (view,), NAMELESS, window, maximum, rescale, *bounds)
+    kind = reduction == "max", reduction == "sum"
+    operator = Pool(NAMELESS, (), (view,), NAMELESS, window, kind[0], rescale, *bounds, kind[1])
     return Claim("pool", operator, (data,), shape, element_dtype(call))
 
 
 def _window_outputs(window: Window, call: relay.Call, view: Shape) -> Shape:
-    """The output's (height, width, channels), also where a mean drops the axes that it sums over."""
+    """The output's (height, width, channels), also where a reduction drops the axes that it sums over."""
     if len(static_shape(call)) == 4:
         return image_shape(call)
     height, width, channels = view
@@ -130,21 +151,21 @@ def _global_window(pool: relay.Call) -> Window:
     return Window(kernel=(height, width), stride=(height, width))
 
 
-def _mean_window(mean: relay.Call) -> Window:
-    height, width, _ = graph_shape(mean.args[0])
-    rank = len(static_shape(mean.args[0]))
+def _whole_window(reduction: relay.Call) -> Window:
+    height, width, _ = graph_shape(reduction.args[0])
+    rank = len(static_shape(reduction.args[0]))
     require(rank in (3, 4), "its tensor has neither rows nor columns")
-    require(not mean.attrs.exclude, "its exclude is on")
-    require(bool(mean.attrs.axis), "it averages over channels too")
-    axes = {int(axis) % rank for axis in mean.attrs.axis}
-    require(axes <= set(range(1, rank - 1)), f"it averages over axes {sorted(axes)}, not over rows and columns")
+    require(not reduction.attrs.exclude, "its exclude is on")
+    require(bool(reduction.attrs.axis), "it reduces channels too")
+    axes = {int(axis) % rank for axis in reduction.attrs.axis}
+    require(axes <= set(range(1, rank - 1)), f"it reduces axes {sorted(axes)}, not rows and columns")
     kernel = height if 1 in axes else 1, width if 2 in axes else 1
     return Window(kernel=kernel, stride=kernel)
 
 
-AVERAGES: dict[str, Callable[[relay.Call], Window]] = {
+REDUCTIONS: dict[str, Callable[[relay.Call], Window]] = {
     "nn.avg_pool2d": _average_window,
     "nn.global_avg_pool2d": _global_window,
-    "mean": _mean_window,
+    **dict.fromkeys(("mean", "sum", "max"), _whole_window),
 }
-"""The window of each Relay operator that averages."""
+"""The window of each Relay operator that averages, or reduces whole axes."""

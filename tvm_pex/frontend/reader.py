@@ -10,8 +10,10 @@ from typing import Any
 
 from tvm import relay
 
-from tvm_pex.frontend.claim import Claim
+from tvm_pex.frontend.claim import Claim, Readers
+from tvm_pex.frontend.convolution import SUMS
 from tvm_pex.frontend.patterns import read_call
+from tvm_pex.frontend.pool import REDUCTIONS
 from tvm_pex.frontend.values import (
     Unsupported,
     graph_shape,
@@ -22,6 +24,7 @@ from tvm_pex.frontend.values import (
     strip_views,
 )
 from tvm_pex.graph import Dequantize, Graph, Operator, Shape, Tensor
+from tvm_pex.rounding import Rounding
 
 
 @dataclass(frozen=True)
@@ -33,6 +36,14 @@ class Refusal:
 
 
 @dataclass(frozen=True)
+class Coverage:
+    """Of ``all`` calls ``owned``."""
+
+    owned: int
+    all: int
+
+
+@dataclass(frozen=True)
 class Reading:
     """What ``read_function`` found.
 
@@ -41,6 +52,7 @@ class Reading:
     ``expressions``: for each tensor, the expression of the function whose value it is.
     ``uses``: (tensor, expression) for each expression through which an owned tensor is read outside: the tensor's own,
     or a reshape of it.
+    ``calls``: Relay calls of the function, reshapes left out, and how many of them the graph's operators stand for.
     ``undefined_shift_channels``: channels whose requantise shifts too far for stock TVM's C to be defined; here they
     are what the mathematics says, zero.
     """
@@ -49,6 +61,7 @@ class Reading:
     expressions: dict[str, relay.Expr]
     uses: tuple[tuple[str, relay.Expr], ...]
     refused: tuple[Refusal, ...]
+    calls: Coverage
     undefined_shift_channels: int
 
 
@@ -65,9 +78,10 @@ class _Split:
     fed: set[relay.Expr] = field(default_factory=set)
 
 
-def read_function(func: relay.Function) -> Reading:
+def read_function(func: relay.Function, rounding: Rounding = "tvm") -> Reading:
     """Reads a type-checked function whose parameters are bound as constants; what it cannot own is refused.
 
+    ``rounding``: whose integers the graph gives. It is read as the import of a TFLite file, for "tflite".
     Raises ValueError if the function is not type-checked.
     """
     nodes, sealed = _topological(func.body)
@@ -75,18 +89,24 @@ def read_function(func: relay.Function) -> Reading:
         func.body.checked_type  # noqa: B018
     except ValueError as error:
         raise ValueError("run relay.transform.InferType first: the function has no types") from error
-    split = _split(nodes, sealed, func.body)
+    split = _split(nodes, sealed, func.body, rounding)
     stock = _stock_names(nodes, split)
     names = _tensor_names(func, split, stock)
     uses = tuple((names[strip_views(e)], e) for e in nodes if e in split.outside and strip_views(e) in split.claims)
     view = "it reshapes what stays with TVM"
     return Reading(
-        graph=_graph(split.claims, names, {name for name, _ in uses}),
+        graph=_graph(split.claims, names, {name for name, _ in uses}, rounding),
         expressions={name: expr for expr, name in names.items()},
         uses=uses,
         refused=tuple(Refusal(name, split.reasons.get(expr, view)) for expr, name in stock.items()),
+        calls=_coverage(nodes, split),
         undefined_shift_channels=sum(claim.undefined_shifts for claim in split.claims.values()),
     )
+
+
+def _coverage(nodes: list[relay.Expr], split: _Split) -> Coverage:
+    calls = [expr for expr in nodes if isinstance(expr, relay.Call) and not is_view(expr)]
+    return Coverage(sum(expr not in split.reasons for expr in calls), len(calls))
 
 
 def _topological(body: relay.Expr) -> tuple[list[relay.Expr], set[relay.Expr]]:
@@ -124,10 +144,11 @@ def _is_sealed(expr: relay.Expr) -> bool:
     return not isinstance(expr, followed) and not hasattr(expr, "op_type")
 
 
-def _split(nodes: list[relay.Expr], sealed: set[relay.Expr], body: relay.Expr) -> _Split:
+def _split(nodes: list[relay.Expr], sealed: set[relay.Expr], body: relay.Expr, rounding: Rounding) -> _Split:
     """Walks from the results to the inputs, so that what a claimed operator absorbs is never asked for itself."""
-    readers = Counter(operand for expr in nodes for operand in _operands(expr))
-    readers[body] += 1
+    counts = Counter(operand for expr in nodes for operand in _operands(expr))
+    counts[body] += 1
+    readers = Readers(counts, rounding)
     found, inherited = _Split(outside={body: None}), dict[relay.Expr, str]()
     wanted = {body}
     for expr in reversed(nodes):
@@ -151,7 +172,7 @@ def _split(nodes: list[relay.Expr], sealed: set[relay.Expr], body: relay.Expr) -
     return found
 
 
-def _claim(expr: relay.Expr, readers: Counter[relay.Expr]) -> Claim:
+def _claim(expr: relay.Expr, readers: Readers) -> Claim:
     require(isinstance(expr, relay.Call | relay.TupleGetItem), "it is not a call")
     claim = read_call(expr, readers)
     fixed = any(isinstance(strip_views(data), relay.Constant) for data in claim.inputs)
@@ -159,7 +180,7 @@ def _claim(expr: relay.Expr, readers: Counter[relay.Expr]) -> Claim:
     return claim
 
 
-_PARTS = ("qnn.conv2d", "qnn.dense", "nn.bias_add", "nn.avg_pool2d", "nn.global_avg_pool2d", "mean", "cast")
+_PARTS = (*SUMS, *REDUCTIONS, "cast")
 """What only an operator above it could have taken along: its reason is that one's."""
 
 
@@ -207,7 +228,7 @@ def _source_name(expr: relay.Expr, stock: dict[relay.Expr, str]) -> str:
     return str(expr.name_hint) if isinstance(expr, relay.Var) else stock.get(expr, "tuple")
 
 
-def _graph(claims: dict[relay.Expr, Claim], names: dict[relay.Expr, str], read: set[str]) -> Graph:
+def _graph(claims: dict[relay.Expr, Claim], names: dict[relay.Expr, str], read: set[str], rounding: Rounding) -> Graph:
     sources = [expr for expr in names if expr not in claims]
     tensors = [Tensor(names[e], _source_shape(e), str(e.checked_type.dtype)) for e in sources]
     tensors += [Tensor(names[expr], claim.shape, claim.dtype) for expr, claim in claims.items()]
@@ -218,6 +239,7 @@ def _graph(claims: dict[relay.Expr, Claim], names: dict[relay.Expr, str], read: 
         inputs=tuple(names[expr] for expr in sources),
         outputs=tuple(names[expr] for expr in claims if names[expr] in read),
         constants=constants,
+        rounding=rounding,
     )
 
 

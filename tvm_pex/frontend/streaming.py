@@ -28,7 +28,8 @@ import numpy as np
 from tvm_pex._tvm import relay, tvm
 from tvm_pex.frontend.reader import Reading, read_function
 from tvm_pex.frontend.values import Unsupported, graph_shape, is_view, op_name, static_shape
-from tvm_pex.graph import Add, Graph, Operator, Quantize
+from tvm_pex.graph import Add, Graph, Lookup, Operator, Quantize
+from tvm_pex.rounding import Rounding
 
 _BY_ITSELF = ("qnn.quantize", "qnn.requantize")
 
@@ -37,7 +38,7 @@ class NotStreamable(ValueError):
     """No input can come by rows; the message is one line that says why."""
 
 
-def stream_input(mod: Any) -> tuple[Any, Reading]:
+def stream_input(mod: Any, rounding: Rounding = "tvm") -> tuple[Any, Reading]:
     """``mod``, type-checked, whose ``main`` has an arrival, and what Pex can own of it: ``Graph.streamed`` is set.
 
     Raises NotStreamable.
@@ -47,12 +48,12 @@ def stream_input(mod: Any) -> tuple[Any, Reading]:
     name = str(parameter.name_hint)
     source, readers = _read_as(main, parameter)
     if len(readers) == 1 and op_name(readers[0]) in _BY_ITSELF:
-        reading = read_function(main)
+        reading = read_function(main, rounding)
         arrival = _arrival(reading, parameter)
-        if isinstance(arrival, Quantize | Add):
+        if isinstance(arrival, Quantize | Lookup | Add):
             return mod, _with_arrival(reading, parameter, arrival)
     mod = _with_copy(mod, source)
-    reading = read_function(mod["main"])
+    reading = read_function(mod["main"], rounding)
     arrival = _arrival(reading, parameter)
     if arrival is None:
         reason = next((r.reason for r in reading.refused if r.operator.startswith("copy#")), "nothing reads it")

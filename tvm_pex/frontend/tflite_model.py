@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import functools
+import math
 import struct
-from collections.abc import Iterator
-from dataclasses import dataclass
+import traceback
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +17,10 @@ import tflite
 from tvm_pex._tvm import relay, tvm
 from tvm_pex.frontend.importer import Importer
 from tvm_pex.frontend.layer_by_layer import layer_by_layer_bytes
+from tvm_pex.frontend.tflite_checks import LARGEST, Malformed, check_model, tensor_name
 
 _IDENTIFIER = b"TFL3"
+_LONGEST = 400  # characters of TVM's reasons
 # What flatbuffers' and numpy's readers raise when an offset points outside the file.
 _DAMAGE = (struct.error, ValueError, IndexError, TypeError, AttributeError, OverflowError, MemoryError)
 
@@ -40,6 +46,7 @@ class Model:
 
     ``layer_by_layer_bytes`` is None for a module that does not come from a file, and so is
     ``quantised_layer_by_layer_bytes``: the same where the caller quantises float inputs and dequantises float outputs.
+    ``data`` are the file's bytes, none for a module that does not come from a file.
     """
 
     name: str
@@ -48,22 +55,33 @@ class Model:
     outputs: tuple[Port, ...]
     layer_by_layer_bytes: int | None = None
     quantised_layer_by_layer_bytes: int | None = None
+    data: bytes = field(default=b"", repr=False)
 
 
 def load_model(path: str | Path) -> Model:
     """Read a .tflite file. Raises ModelError for whatever is wrong with it."""
     path = Path(path)
-    flat = _parse(path, _read(path))
+    return parse_model(path, _read(path))
+
+
+def parse_model(path: str | Path, data: bytes) -> Model:
+    """A model of a file's bytes, which are or could be those of ``path``. Raises ModelError."""
+    path = Path(path)
+    flat = _parse(path, data)
     try:
-        graph = _check(flat)
-        quantisation = {tensor.Name().decode(): _quantisation(tensor) for tensor in _tensors(graph)}
-        outputs = [graph.Tensors(index).Name().decode() for index in graph.OutputsAsNumpy()]
-    except ModelError as error:
+        graph = check_model(flat)
+        ports = [(tensor_name(graph, index), graph.Tensors(index)) for index in _ports_of(graph)]
+        quantisation = {name: _quantisation(tensor) for name, tensor in ports}
+        outputs = [tensor_name(graph, index) for index in graph.OutputsAsNumpy()]
+    except Malformed as error:
         raise ModelError(f"{path}: {error}") from None
     except _DAMAGE:
         raise ModelError(f"{path}: damaged or truncated: a part of the model points outside the file") from None
     mod = _import(path, flat)
     main = mod["main"]
+    _check_types(path, main)
+    if not main.params:  # TVM's importer drops the inputs that no output depends on
+        raise ModelError(f"{path}: its outputs depend on none of its inputs")
     kinds = main.ret_type.fields if isinstance(main.ret_type, tvm.ir.TupleType) else [main.ret_type]
     return Model(
         path.stem,
@@ -72,6 +90,7 @@ def load_model(path: str | Path) -> Model:
         tuple(_port(name, kind, quantisation) for name, kind in zip(outputs, kinds, strict=True)),
         layer_by_layer_bytes(flat),
         layer_by_layer_bytes(flat, quantised_io=True),
+        data,
     )
 
 
@@ -99,62 +118,6 @@ def _parse(path: Path, data: bytes) -> Any:
         raise ModelError(f"{path}: damaged or truncated: there is no root table") from None
 
 
-def _tensors(graph: Any) -> Iterator[Any]:
-    return (graph.Tensors(index) for index in range(graph.TensorsLength()))
-
-
-def _check(flat: Any) -> Any:
-    """Visit every part that the importer reads, so that damage is found here. Gives the only subgraph."""
-    for index in range(flat.BuffersLength()):
-        flat.Buffers(index).DataAsNumpy()
-    if flat.SubgraphsLength() != 1:
-        raise ModelError(f"has {flat.SubgraphsLength()} subgraphs; only models with one are supported")
-    graph = flat.Subgraphs(0)
-    for tensor in _tensors(graph):
-        _check_index(tensor.Buffer(), flat.BuffersLength())
-        tensor.ShapeAsNumpy()
-        tensor.Name().decode()
-        _quantisation(tensor)
-    custom = [_check_operator(flat, graph, graph.Operators(index)) for index in range(graph.OperatorsLength())]
-    if any(custom):
-        names = ", ".join(sorted({name for name in custom if name}))
-        raise ModelError(f"TVM cannot import custom operators: {names}")
-    if not graph.InputsLength() or not graph.OutputsLength():
-        raise ModelError(f"has {graph.InputsLength()} inputs and {graph.OutputsLength()} outputs; needs one of each")
-    for index in [*graph.InputsAsNumpy(), *graph.OutputsAsNumpy()]:
-        _check_index(index, graph.TensorsLength())
-    for index in graph.InputsAsNumpy():
-        _check_static(graph.Tensors(index))
-    return graph
-
-
-def _check_index(index: int, length: int) -> None:
-    if not 0 <= index < length:
-        raise IndexError(index)
-
-
-def _check_operator(flat: Any, graph: Any, operator: Any) -> str | None:
-    """The name of a custom operator, None for a builtin one."""
-    _check_index(operator.OpcodeIndex(), flat.OperatorCodesLength())
-    for index in [*operator.InputsAsNumpy(), *operator.OutputsAsNumpy()]:
-        _check_index(index + 1, graph.TensorsLength() + 1)  # -1: an optional input that is not given
-    operator.BuiltinOptions()
-    code = flat.OperatorCodes(operator.OpcodeIndex())
-    if max(code.BuiltinCode(), code.DeprecatedBuiltinCode()) != tflite.BuiltinOperator.CUSTOM:
-        return None
-    name = code.CustomCode()
-    return name.decode() if name else "(unnamed)"
-
-
-def _check_static(tensor: Any) -> None:
-    """A batch left open is taken as the 1 that the file's shape has; any other open extent is refused."""
-    shape = tensor.ShapeAsNumpy()
-    shape = [] if isinstance(shape, int) else shape.tolist()
-    signature = shape if tensor.ShapeSignatureIsNone() else tensor.ShapeSignatureAsNumpy().tolist()
-    if any(extent < 0 for extent in signature[1:]) or any(extent < 1 for extent in shape):
-        raise ModelError(f"input {tensor.Name().decode()} has a dynamic shape: {signature}")
-
-
 def _quantisation(tensor: Any) -> tuple[float, int] | None:
     """(scale, zero point) of a tensor quantised as a whole, else None."""
     parameters = tensor.Quantization()
@@ -164,22 +127,86 @@ def _quantisation(tensor: Any) -> tuple[float, int] | None:
     return (float(scales[0]), int(zeros[0])) if len(scales) == 1 and parameters.ZeroPointLength() == 1 else None
 
 
+class _NamingImporter(Importer):
+    """Leaves in ``at`` the operator where it failed."""
+
+    convert_map: dict[str, Callable[[Any], Any]]
+
+    def __init__(self, at: list[str], *arguments: Any) -> None:
+        super().__init__(*arguments)
+        self.at = at
+        self.convert_map = {code: self._named(code, convert) for code, convert in self.convert_map.items()}
+
+    def _named(self, code: str, convert: Callable[[Any], Any]) -> Callable[[Any], Any]:
+        def run(operator: Any) -> Any:
+            self.at.append(f"{code}, which makes {tensor_name(self.subgraph, operator.Outputs(0))}")
+            value = convert(operator)
+            self.at.pop()
+            return value
+
+        return run
+
+
 def _import(path: Path, flat: Any) -> Any:
-    """TVM's importer reports a bad model in many ways: whatever it raises is about the file."""
+    """TVM's importer reports what it does not know in many ways; whatever it raises is about the file.
+
+    The file is whole, and fits together, when it comes here.
+    """
+    at: list[str] = []
     try:
-        mod, parameters = relay.frontend.from_tflite(flat, op_converter=Importer)
-        mod["main"] = relay.build_module.bind_params_by_name(mod["main"], parameters)
-        return relay.transform.InferType()(mod)
+        with _collected_diagnostics() as diagnostics:
+            converter = functools.partial(_NamingImporter, at)
+            mod, parameters = relay.frontend.from_tflite(flat, op_converter=converter)
+            mod["main"] = relay.build_module.bind_params_by_name(mod["main"], parameters)
+            return relay.transform.InferType()(mod)
     except Exception as error:
-        raise ModelError(f"{path}: TVM cannot import it: {_one_line(error)}") from error
+        what = at[0] if at else "it"
+        said = " ".join(diagnostics) or _one_line(error)
+        raise ModelError(f"{path}: TVM cannot import {what}: {said[:_LONGEST]}") from error
+
+
+def _check_types(path: Path, main: Any) -> None:
+    """What TVM makes of windows and sizes that do not fit their tensors: extents below 0, or without measure."""
+
+    def visit(expr: Any) -> None:
+        kind = getattr(expr, "_checked_type_", None)
+        if isinstance(kind, tvm.ir.TensorType) and all(isinstance(n, tvm.tir.IntImm) for n in kind.shape):
+            shape = [int(extent) for extent in kind.shape]
+            if any(extent < 0 for extent in shape):
+                raise ModelError(f"{path}: its windows do not fit: TVM makes a tensor of shape {shape}")
+            if math.prod(shape) * tvm.runtime.DataType(kind.dtype).bits > 8 * LARGEST:
+                raise ModelError(f"{path}: TVM makes a tensor of {kind.dtype}{shape}, which is too large")
+
+    relay.analysis.post_order_visit(main, visit)
+
+
+@contextmanager
+def _collected_diagnostics() -> Iterator[list[str]]:
+    """Has TVM's type checker hand its messages over, which it prints else."""
+    messages: list[str] = []
+
+    def collect(context: Any) -> None:
+        messages.extend(" ".join(str(diagnostic.message).split()) for diagnostic in context.diagnostics)
+
+    tvm.ir.diagnostics.override_renderer(collect)
+    try:
+        yield messages
+    finally:
+        tvm.ir.diagnostics.override_renderer(None)
 
 
 def _one_line(error: Exception) -> str:
-    """The sentence of a TVM error: what follows its C++ stack, without line breaks."""
+    """The sentence of an error: of TVM's what follows the C++ stack, of an assertion without words its condition."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     noise = ("Stack trace", "Traceback", "File ")
     told = [line for line in lines if not line[0].isdigit() and not line.startswith(noise)]
-    return " ".join(told)[:400] or f"{type(error).__name__} {error}"[:400]
+    if isinstance(error, AssertionError) and not told:
+        return str(traceback.extract_tb(error.__traceback__)[-1].line)
+    return " ".join(told) or f"{type(error).__name__} {error}"
+
+
+def _ports_of(graph: Any) -> list[int]:
+    return [int(index) for index in (*graph.InputsAsNumpy(), *graph.OutputsAsNumpy())]
 
 
 def _port(name: Any, kind: Any, quantisation: dict[str, tuple[float, int] | None]) -> Port:

@@ -50,6 +50,11 @@ def is_float(expr: relay.Expr) -> bool:
     return hasattr(expr.checked_type, "dtype") and str(expr.checked_type.dtype) == "float32"
 
 
+def is_byte(expr: relay.Expr) -> bool:
+    """True for a tensor of int8 or uint8."""
+    return hasattr(expr.checked_type, "dtype") and str(expr.checked_type.dtype) in ("int8", "uint8")
+
+
 def byte_dtype(expr: relay.Expr) -> str:
     """The type of a tensor's elements, int8 or uint8."""
     dtype = str(expr.checked_type.dtype) if hasattr(expr.checked_type, "dtype") else "a tuple"
@@ -67,8 +72,12 @@ def dtype_range(dtype: str) -> Limits:
 
 def graph_shape(expr: relay.Expr) -> Shape:
     """(height, width, channels) of a batch-1 tensor: (1,h,w,c), (1,l,c) as l rows, (1,n) and (n,) as one pixel."""
-    shape = static_shape(expr)
-    require(math.prod(shape) > 0, "its tensor is empty")
+    return shape_in_graph(static_shape(expr))
+
+
+def shape_in_graph(shape: tuple[int, ...]) -> Shape:
+    """``graph_shape`` of a tensor of ``shape``."""
+    require(all(extent > 0 for extent in shape), "its tensor is empty")
     require(len(shape) < 2 or shape[0] == 1, f"its batch is {shape[0] if shape else 0}, not 1")
     if len(shape) == 4:
         return shape[1], shape[2], shape[3]

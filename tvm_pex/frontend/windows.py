@@ -21,9 +21,10 @@ from tvm_pex._tvm import relay, tvm
 from tvm_pex.frontend.reader import Reading, read_function
 from tvm_pex.frontend.tflite_model import Model, Port
 from tvm_pex.frontend.transposes import drop_transposes
-from tvm_pex.graph import Add, Concat, Convolution, Dequantize, Graph, Operator, Pool, Quantize
+from tvm_pex.graph import Add, Binary, Concat, Convolution, Dequantize, Graph, Lookup, Operator, Pool, Quantize
+from tvm_pex.rounding import Rounding
 
-_SLIDING = Convolution | Pool | Add | Concat | Quantize | Dequantize
+_SLIDING = Convolution | Pool | Add | Binary | Concat | Lookup | Quantize | Dequantize
 WINDOW = "pex_window"
 
 
@@ -62,13 +63,13 @@ class Split:
         return Model(self.model.name, mod, (dataclasses.replace(port, shape=shape),), (made,))
 
 
-def split_windows(model: Model, hop: int) -> Split:
+def split_windows(model: Model, hop: int, rounding: Rounding = "tvm") -> Split:
     """Raises NothingMovesOn."""
     mod = drop_transposes(relay.transform.InferType()(model.mod))
     model = dataclasses.replace(model, mod=mod)
     if len(model.inputs) != 1:
         raise NothingMovesOn(f"it has {len(model.inputs)} inputs")
-    reading = read_function(mod["main"])
+    reading = read_function(mod["main"], rounding)
     graph = reading.graph
     if not graph.inputs or graph.tensors[graph.inputs[0]].shape != model.inputs[0].shape[1:]:
         raise NothingMovesOn("its input has no rows that an operator of ours reads")

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from tvm_pex.graph import Graph
+from tvm_pex.rounding import ROUNDINGS, Rounding
 from tvm_pex.scheduling.kernels import (
     ADD,
     DEPTHWISE,
@@ -48,8 +49,19 @@ def kernels_in(graph: Graph, schedule: Schedule) -> set[str]:
     return {kernel for kernel in found if kernel}
 
 
-def source_files(kernels: Iterable[str]) -> dict[str, str]:
+def source_files(kernels: Iterable[str], rounding: Rounding) -> dict[str, str]:
     """Name to text of the C files and headers that hold ``kernels``; nothing for no kernels."""
-    names = {name for kernel in kernels for name in _FILES[kernel]}
-    headers = {path.name for path in SOURCES.glob("*.h")} if names else set()
-    return {name: (SOURCES / name).read_text() for name in sorted(names | headers)}
+    names = {name for kernel in kernels for name in _files(kernel, rounding)}
+    if not names:
+        return {}
+    headers = {path.name for path in SOURCES.glob("*.h")} - {_rounding_header(other) for other in ROUNDINGS}
+    files = {name: name for name in (*names, *headers)} | {"pex_rounding.h": _rounding_header(rounding)}
+    return {name: (SOURCES / files[name]).read_text() for name in sorted(files)}
+
+
+def _files(kernel: str, rounding: Rounding) -> tuple[str, ...]:
+    return ("pex_add_tflite.c",) if (kernel, rounding) == (ADD, "tflite") else _FILES[kernel]
+
+
+def _rounding_header(rounding: Rounding) -> str:
+    return f"pex_rounding_{rounding}.h"

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tvm_pex.graph import Add, Convolution, Graph
-from tvm_pex.micro_kernels.selection import Layer, layer_of, parameters_name, sum_scales
+from tvm_pex.micro_kernels.selection import Layer, layer_of, parameters_name, sum_parameters
 from tvm_pex.scheduling.kernels import (
     BLOCK,
     DEPTHWISE,
@@ -51,9 +51,9 @@ def packed_constants(graph: Graph, schedule: Schedule) -> dict[str, npt.NDArray[
 
 def _add(op: Add) -> Words:
     """See pex_add in pex_kernels.h."""
-    scales = sum_scales(op)
-    assert scales, "a kernel was chosen that cannot do it"
-    return np.array([*scales, op.low, op.high], np.int32)
+    parameters = sum_parameters(op)
+    assert parameters, "a kernel was chosen that cannot do it"
+    return np.array([*parameters, op.low, op.high], np.int32)
 
 
 def _convolution(graph: Graph, segment: Segment, op: Convolution, kernel: str) -> tuple[Bytes, Words]:

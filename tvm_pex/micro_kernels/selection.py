@@ -5,7 +5,7 @@ An operator without one runs as portable TIR. The kernels work in 8 bits:
 1. Convolutions whose weights have no zero point. ``PAIRS`` needs sums of 24 bits, ``LANES`` does not. Inputs whose
    channels are no multiple of 4, and windows of many positions, are copied to a patch first.
 2. Depthwise convolutions of multiplier 1 on a multiple of 4 channels. ``DEPTHWISE_LANES`` adds two products in 16 bits.
-3. Sums of two tensors, where one 32-bit product gives the very integers of both rescales.
+3. Sums of two tensors: as TVM rounds, where one 32-bit product gives the very integers of both rescales.
 4. Averages of whole tensors, as their pixels come.
 """
 
@@ -19,6 +19,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tvm_pex.graph import Add, Convolution, Graph, Operator, Pool, Rescale
+from tvm_pex.rounding import rescaled
 from tvm_pex.scheduling.kernels import (
     ADD,
     DEPTHWISE,
@@ -35,14 +36,15 @@ Array = npt.NDArray[np.int64]
 
 SUM_SHIFT = 22  # pex_add.c
 TAPS, ROWS, RUNS = 49, 8, 25  # pex_kernels.h
-_LEAST_SHIFT = 33  # pex_requantise.h: below it, sums are shifted to the left
+_LEAST_SHIFT = {"tvm": 33, "tflite": 32}  # pex_rounding_*.h: below TVM's, sums are shifted to the left
 _CONSTANT_BITS = 14  # below the point of a bias that is the result: any with a sum of 24 bits and a shift above 33
 _INT8 = (-128, 127)
 
 
 @dataclass(frozen=True)
 class Layer:
-    """A convolution as its kernel computes it: ``clip((sum << left_shift) * multiplier >> 33 >> shift ...)``.
+    """A convolution as its kernel computes it: ``clip((sum << left_shift) * multiplier >> 33 >> shift ...)``, or as
+    ``sources/pex_rounding_tflite.h`` does.
 
     ``weights`` are (inputs of one result, channels), the others of each channel. ``bias`` has the input's zero point
     folded in; ``left_shifts`` are those of even and of odd channels.
@@ -79,14 +81,14 @@ def _kernel(graph: Graph, op: Operator, core: str) -> str | None:
     if isinstance(op, Convolution):
         return _convolution(graph, op, core)
     if isinstance(op, Add):
-        return ADD if len(op.inputs) == 2 and sum_scales(op) else None
+        return ADD if len(op.inputs) == 2 and len(set(op.views)) == 1 and sum_parameters(op) else None
     return SUM if isinstance(op, Pool) and not op.maximum else None
 
 
 def _convolution(graph: Graph, op: Convolution, core: str) -> str | None:
     channels, positions = op.views[0][2], math.prod(op.window.kernel)
     few = positions <= TAPS and op.window.kernel[0] <= ROWS
-    if op.zero_weight:
+    if op.zero_weight or op.window.up != (1, 1):
         return None
     if op.groups > 1:
         alone = is_depthwise(op, graph) and channels % 4 == 0 and few
@@ -113,7 +115,7 @@ def layer_of(graph: Graph, op: Convolution, *, pairs: bool) -> Layer | None:
     lowest = bias + np.minimum(weights * _INT8[0], weights * _INT8[1]).sum(axis=0)
     highest = bias + np.maximum(weights * _INT8[0], weights * _INT8[1]).sum(axis=0)
     least, most = (
-        np.array([_result(op, *channel) for channel in zip(sums.tolist(), multiplier.tolist(), shift.tolist())])
+        np.clip(rescaled(sums, multiplier, shift, graph.rounding) + op.zero_out, op.low, op.high).astype(np.int64)
         for sums in (lowest, highest)
     )
     # A channel that is nearly dead always gives one value: then it needs no weights, and no wide sums.
@@ -125,23 +127,21 @@ def layer_of(graph: Graph, op: Convolution, *, pairs: bool) -> Layer | None:
     largest = np.where(constant, np.abs(bias), np.maximum(np.abs(bias), np.maximum(np.abs(lowest), np.abs(highest))))
     gained = np.zeros_like(shift)  # bits that the sum is larger already
     if pairs:
-        gained[1::2] = 8
+        gained[1::2] = 8 if graph.rounding == "tvm" else 0
         if (largest[1::2] >= 1 << 23).any() or not _pairs_fit(weights):
             return None
     shift = shift + gained
-    missing = [max(0, _LEAST_SHIFT - int(part.min(initial=_LEAST_SHIFT))) for part in (shift[::2], shift[1::2])]
+    least_shift = _LEAST_SHIFT[graph.rounding]
+    missing = [max(0, least_shift - int(part.min(initial=least_shift))) for part in (shift[::2], shift[1::2])]
+    if graph.rounding == "tflite" and (any(missing) or (largest >= 1 << 30).any()):
+        return None
     left = (missing[0], missing[1]) if pairs else (max(missing), max(missing))
     for parity, bits in enumerate(left):
         room = largest[parity::2] << np.minimum(gained[parity::2] + bits, 32)
-        if (room >= 1 << 31).any() or (shift[parity::2] + bits > _LEAST_SHIFT + 31).any():
+        if (room >= 1 << 31).any() or (shift[parity::2] + bits > least_shift + 31).any():
             return None
-        shift[parity::2] += bits - _LEAST_SHIFT
+        shift[parity::2] += bits - least_shift
     return Layer(weights, bias, multiplier, shift, left)
-
-
-def _result(op: Convolution, total: int, multiplier: int, shift: int) -> int:
-    scaled = total * multiplier if shift == 0 else (total * multiplier + (1 << (shift - 1))) >> shift
-    return int(min(max(scaled + op.zero_out, op.low), op.high))
 
 
 def _pairs_fit(weights: Array) -> bool:
@@ -151,8 +151,15 @@ def _pairs_fit(weights: Array) -> bool:
     return bool(((both >= -(1 << 15)) & (both < 1 << 15)).all())
 
 
-def sum_scales(op: Add) -> tuple[int, ...] | None:
-    """The scale and the half of both operands, the result's zero point in the first half; None if there are none."""
+def sum_parameters(op: Add) -> tuple[int, ...] | None:
+    """What pex_add has to know but for the limits: see pex_kernels.h, and pex_add_tflite.c for an Add with a total.
+
+    None if there are no such numbers.
+    """
+    if op.total:
+        zeros = (*(r.zero_in for r in op.rescales), op.total.zero_out)
+        parts = [(zero, r.multiplier, r.shift - 31) for zero, r in zip(zeros, (*op.rescales, op.total), strict=True)]
+        return tuple(number for part in parts for number in part) if all(part[2] >= 0 for part in parts) else None
     first, second = sum_scale(op.rescales[0], op.rescales[0].zero_out), sum_scale(op.rescales[1], 0)
     return (*first, *second) if first and second else None
 
@@ -163,9 +170,7 @@ def sum_scale(rescale: Rescale, extra: int) -> tuple[int, int] | None:
     None if there are none of 32 bits.
     """
     values = np.arange(_INT8[0], _INT8[1] + 1, dtype=np.int64)
-    wide = (values - rescale.zero_in) * rescale.multiplier
-    wanted = wide if rescale.shift == 0 else (wide + (1 << (rescale.shift - 1))) >> rescale.shift
-    wanted = wanted + extra
+    wanted = rescaled(values - rescale.zero_in, rescale.multiplier, rescale.shift, "tvm") + extra
     exact = rescale.multiplier * 2.0 ** (SUM_SHIFT - rescale.shift)
     for scale in (round(exact), math.floor(exact), math.ceil(exact)):
         least = int((wanted * (1 << SUM_SHIFT) - values * scale).max())

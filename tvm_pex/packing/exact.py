@@ -9,9 +9,9 @@ that the buffers before it allow. The search does that, and turns back as soon a
 2. a buffer left out fits wholly below what is placed next (the same placement is met with that buffer placed before),
 3. the same rest was met before at the same heights.
 
-Buffers that no longer constrain each other are searched apart. Where no such constants exist, ``pairs`` decides pair by
-pair who lies below. Where a table is ``plain``, the search of ``postpone`` takes turns with this one: each is soon
-done with problems that the other gives up.
+Buffers that no longer constrain each other are searched apart, each set in an order of its own: what is hardest depends
+on what is left. Where no such constants exist, ``pairs`` decides pair by pair who lies below. Where a table is
+``plain``, the search of ``postpone`` takes turns with this one: each is soon done with what the other gives up.
 """
 
 from __future__ import annotations
@@ -20,14 +20,13 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from hashlib import blake2b
-from itertools import product
 
 import numpy as np
 
 from tvm_pex.packing.pairs import decide_pairs
 from tvm_pex.packing.placement import Packing
 from tvm_pex.packing.postpone import Postponement
-from tvm_pex.packing.table import FAR, Ints, OutOfNodes, Table, slim, table_of
+from tvm_pex.packing.table import FAR, ORDERS, Flags, Ints, Order, OutOfNodes, Table, slim, table_of
 
 LARGEST_PART = 600
 _FRAMES = 2 * LARGEST_PART  # of Python's stack: two functions for each buffer of a part
@@ -87,27 +86,30 @@ def improve(table: Table, best: Ints, goal: int, effort: int) -> tuple[Ints, int
 
 def fit(table: Table, limit: int, effort: int) -> tuple[Ints | None, bool]:
     """(offsets, True) with a peak of at most ``limit``; (None, True) if there are none; (None, False) if unknown."""
-    end, allowance = table.nodes + effort, 2 * len(table.size)
+    end, allowance = table.nodes + effort, 8 * len(table.size)
     while table.nodes < end:
-        for rank, postpone in product(table.ranks, (False, True) if table.plain else (False,)):
+        for order in ORDERS:
             try:
                 until = min(end, table.nodes + allowance)
                 if table.key is None:
                     return decide_pairs(table, limit, end), True
-                if postpone:
-                    return Postponement(table, limit, rank, until).run(), True
-                return Descent(table, limit, rank, until, table.key).run(), True
+                return Descent(table, limit, order, until, table.key).run(), True
             except OutOfNodes:
                 pass
-        allowance *= 2
+            if table.plain:
+                try:  # it is done early or never, and its nodes are dearer
+                    return Postponement(table, limit, order, min(end, table.nodes + allowance // 4)).run(), True
+                except OutOfNodes:
+                    pass
+        allowance *= 4
     return None, False
 
 
 class Descent:
-    """One depth-first search below a limit; ``rank`` says which of two buffers of equal key is placed first."""
+    """One depth-first search below a limit; of two buffers of equal key the first by ``order`` is placed first."""
 
-    def __init__(self, table: Table, limit: int, rank: Ints, until: int, key: Ints) -> None:
-        self.table, self.limit, self.rank, self.until, self.key = table, limit, rank, until, key
+    def __init__(self, table: Table, limit: int, order: Order, until: int, key: Ints) -> None:
+        self.table, self.limit, self.order, self.until, self.key = table, limit, order, until, key
         self.at = np.zeros_like(table.size)
 
     def run(self) -> Ints | None:
@@ -117,33 +119,32 @@ class Descent:
         falling = np.argsort(-low, kind="stable")
         if (low + table.size > self.limit).any() or self._crowded(table.load[:, falling], low[falling]):
             return None
-        return self.at if self._fill(everything, table.load, low, -FAR, -1) else None
+        rank = table.rank(self.order, everything, table.load)
+        return self.at if self._fill(everything, table.load, low, rank, np.zeros_like(low, dtype=np.bool_)) else None
 
-    def _fill(self, rest: Ints, load: Ints, low: Ints, last_key: int, last_rank: int) -> bool:
-        """Place the buffers ``rest``, which lie at ``low`` or above, after the given key and rank.
+    def _fill(self, rest: Ints, load: Ints, low: Ints, rank: Ints, waiting: Flags) -> bool:
+        """Place the buffers ``rest``, which lie at their ``low`` or above, those ``waiting`` above it.
 
         ``load`` is the table's, for the cliques that matter and the buffers in ``rest``.
         """
         table = self.table
-        own, ranks = self.key[rest], self.rank[rest]
-        keys = low[rest] + own
-        # A buffer that was passed over stays out until another one lifts it.
-        waiting = (keys < last_key) | ((keys == last_key) & (ranks < last_rank))
+        own = self.key[rest]
+        keys = low + own
         tops = np.where(table.fixed[rest] < 0, keys + table.reach[rest], FAR)
         # All of the rest will lie at the next key or above, and nothing that fits wholly below it may be left over.
         room = self.limit + table.slack - int(load.sum(axis=1).max(initial=0)) + int(own.max())
         candidates = np.flatnonzero(~waiting & (keys < tops.min()) & (keys <= room))
         if not len(candidates):
             return False
-        state = blake2b(rest.tobytes() + np.where(waiting, -1, low[rest]).tobytes(), digest_size=16)
+        state = blake2b(rest.tobytes() + np.where(waiting, -1, low).tobytes(), digest_size=16)
         state.update(int(tops[waiting].min(initial=FAR)).to_bytes(8, "little"))
         known = state.digest()
         if table.failed.get(known, -1) >= self.limit:
             return False
         members = set(rest.tolist()) if table.has_twins else set()
-        for k in candidates[np.lexsort((ranks[candidates], keys[candidates]))].tolist():
+        for k in candidates[np.lexsort((rank[candidates], keys[candidates]))].tolist():
             if table.twin[rest[k]] not in members:
-                done, lifted = self._place(rest, k, load, low)
+                done, lifted = self._place(k, rest, load, low, rank, waiting)
                 if done:
                     return True
                 if not lifted:
@@ -151,42 +152,46 @@ class Descent:
         table.failed[known] = self.limit
         return False
 
-    def _place(self, rest: Ints, k: int, load: Ints, low: Ints) -> tuple[bool, bool]:
+    def _place(self, k: int, rest: Ints, load: Ints, low: Ints, rank: Ints, waiting: Flags) -> tuple[bool, bool]:
         """Place ``rest[k]`` at its low: whether that leads to a placement, and whether it lifts another buffer."""
         table, v = self.table, int(rest[k])
         if table.nodes >= self.until:
             raise OutOfNodes
         table.nodes += 1
-        self.at[v] = at = int(low[v])
+        self.at[v] = at = int(low[k])
         if len(rest) == 1:
             return True, False
-        pushed = at + table.above[v]
-        if table.aligned:
-            pushed = -(-pushed // table.alignment) * table.alignment
-        raised = np.maximum(low, pushed)
         others = np.concatenate((np.arange(k), np.arange(k + 1, len(rest))))
-        rest = rest[others]
-        lifts = raised[rest] > low[rest]
-        key, rank = at + int(self.key[v]), int(self.rank[v])
-        floor = np.maximum(raised[rest], key - self.key[rest])
-        low_keys = raised[rest] + self.key[rest]
-        passed = np.flatnonzero((low_keys < key) | ((low_keys == key) & (self.rank[rest] < rank)))
-        if len(passed):
+        rest, earlier = rest[others], rank[others] < rank[k]
+        pushed = at + table.above[v, rest]
+        if table.aligned:
+            pushed = -(-pushed // table.alignment[rest]) * table.alignment[rest]
+        raised = np.maximum(low[others], pushed)
+        lifted = raised > low[others]
+        lifts = bool(lifted.any())
+        key, own = at + int(self.key[v]), self.key[rest]
+        # What could have lain here or below, and was passed over, will be lifted yet.
+        waiting = waiting[others] & ~lifted | (raised + own < key) | ((raised + own == key) & earlier)
+        floor = np.maximum(raised, key - own)
+        late = np.flatnonzero(waiting)
+        if len(late):
             # A buffer that was passed over will lie on another one of the rest.
-            lift = table.above[np.ix_(rest, rest[passed])]
+            lift = table.above[np.ix_(rest, rest[late])]
             lift = np.where(lift > -FAR, lift + floor[:, None], FAR).min(axis=0)
-            floor[passed] = np.maximum(floor[passed], lift)
+            floor[late] = np.maximum(floor[late], lift)
         held = table.fixed[rest]
         if (floor + table.size[rest] > self.limit).any() or ((held >= 0) & (floor > held)).any():
-            return False, bool(lifts.any())
+            return False, lifts
         falling = np.argsort(-floor, kind="stable")
         if self._crowded(load[:, others[falling]], floor[falling]):
-            return False, bool(lifts.any())
+            return False, lifts
+        rank = rank[others]
         for columns in table.split(rest):
-            few = slim(load[:, others[columns]])
-            if not self._fill(rest[columns], few, raised, key, rank):
-                return False, bool(lifts.any())
-        return True, bool(lifts.any())
+            few, own_load = rest[columns], slim(load[:, others[columns]])
+            own_rank = rank[columns] if len(few) == len(rest) else table.rank(self.order, few, own_load)
+            if not self._fill(few, own_load, raised[columns], own_rank, waiting[columns]):
+                return False, lifts
+        return True, lifts
 
     def _crowded(self, load: Ints, floor: Ints) -> bool:
         """Whether the buffers of a clique that lie at some height or above reach beyond the limit.

@@ -10,19 +10,18 @@ from __future__ import annotations
 from hashlib import blake2b
 
 import numpy as np
-import numpy.typing as npt
 
-from tvm_pex.packing.table import FAR, Ints, OutOfNodes, Table, slim
+from tvm_pex.packing.table import FAR, Flags, Ints, Order, OutOfNodes, Table, slim
 
-Flags = npt.NDArray[np.bool_]
 ROUNDS_OF_LIFTING = 2
 
 
 class Postponement:
-    """One depth-first search below a limit; ``rank`` says which of two buffers as low and as hard is placed first."""
+    """One depth-first search below a limit; of two buffers as low and as hard the first by ``order`` comes first."""
 
-    def __init__(self, table: Table, limit: int, rank: Ints, until: int) -> None:
-        self.table, self.limit, self.rank, self.until = table, limit, rank, until
+    def __init__(self, table: Table, limit: int, order: Order, until: int) -> None:
+        self.table, self.limit, self.until = table, limit, until
+        self.rank = table.rank(order, np.arange(len(table.size)), table.load)
         self.at = np.zeros_like(table.size)
 
     def run(self) -> Ints | None:

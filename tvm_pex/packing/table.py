@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import random
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
@@ -12,12 +11,21 @@ import numpy.typing as npt
 from tvm_pex.packing.placement import Packing, cover, round_up
 
 Ints = npt.NDArray[np.int64]
+Flags = npt.NDArray[np.bool_]
 FAR = 1 << 60
-MIXTURES = 3
 
 
 class OutOfNodes(Exception):
     """The node limit was reached."""
+
+
+Order = tuple[str, str, str]
+ORDERS: tuple[Order, ...] = (("crowd", "area", "life"), ("crowd", "life", "area"), ("life", "area", "crowd"))
+"""Of two buffers the larger one comes first, by the first of three measures in which they differ.
+
+They are the bytes of the fullest clique that holds the buffer (crowd), its steps (life), and its bytes times those
+(area). Each order is soon done with problems on which the others spend all of their nodes.
+"""
 
 
 @dataclass
@@ -27,8 +35,9 @@ class Table:
     ``above[v, w]`` is the least offset(w) - offset(v) when w lies above, -FAR where v does not constrain w.
     ``load[c, w]`` is what w surely covers within clique c, and ``slack`` what rounding may add to the sum of a clique.
     ``key`` turns offsets into keys, or is None; ``reach[v]`` is the most that v's key pushes another key.
-    ``twin[v]`` is an equal buffer to be placed before v, or -1. Each of ``ranks`` is an order of the buffers. ``plain``
-    says that each buffer is free and pushes whatever lies above it by one distance of its own, as its size usually is.
+    ``twin[v]`` is an equal buffer to be placed before v, or -1. ``life[v]`` is in steps, or as many buffers as v meets
+    where steps are unknown. ``plain`` says that each buffer is free and pushes whatever lies above it by one distance
+    of its own, as its size usually is.
     """
 
     size: Ints
@@ -40,7 +49,7 @@ class Table:
     key: Ints | None
     reach: Ints
     twin: list[int]
-    ranks: list[Ints]
+    life: Ints
     masks: list[int]
     nodes: int = 0
     failed: dict[bytes, int] = field(default_factory=dict)
@@ -48,10 +57,25 @@ class Table:
     def __post_init__(self) -> None:
         self.aligned = bool((self.alignment > 1).any())
         self.has_twins = any(other >= 0 for other in self.twin)
+        self.eldest = np.arange(len(self.size))
+        for v, u in enumerate(self.twin):
+            self.eldest[v] = self.eldest[u] if u >= 0 else v
         keyless = self.key is not None and not self.key.any()
         alike = (self.alignment == self.alignment[0]).all() and (self.fixed < 0).all()
         even = np.where(self.above > -FAR, self.above, self.reach[:, None]) == self.reach[:, None]
         self.plain = bool(keyless and alike and even.all())
+
+    def rank(self, order: Order, rest: Ints, load: Ints) -> Ints:
+        """The places of the buffers ``rest`` in an order, ``load`` being that of what is still to be placed."""
+        life = self.life[rest]
+        crowd = np.where(load > 0, load.sum(axis=1, keepdims=True), 0).max(axis=0, initial=0)
+        measures = {"crowd": crowd, "life": life, "area": self.size[rest] * life}
+        rank = np.empty_like(rest)
+        rank[np.lexsort([-measures[name] for name in reversed(order)])] = np.arange(len(rest))
+        if self.has_twins:  # the eldest gets the first of the places of its equals, none of which comes before it
+            family = self.eldest[rest]
+            rank[np.argsort(family, kind="stable")] = rank[np.lexsort((rank, family))]
+        return rank
 
     def split(self, rest: Ints) -> Iterator[Ints]:
         """Positions in ``rest`` of buffers that constrain each other, set by set."""
@@ -86,6 +110,7 @@ def table_of(packing: Packing, part: list[int]) -> Table:
         reach = np.maximum(1, (above + key[None, :] - key[:, None]).max(axis=1))
     fixed = np.array([packing.fixed[i] for i in part])
     alignment = np.array([packing.alignment[i] for i in part])
+    twin = _twins(size, alignment, fixed, above, load)
     return Table(
         size=size,
         alignment=alignment,
@@ -95,8 +120,8 @@ def table_of(packing: Packing, part: list[int]) -> Table:
         slack=int((-size % packing.grain).max()),
         key=key,
         reach=reach,
-        twin=_twins(size, alignment, fixed, above, load),
-        ranks=_ranks(packing, part, load),
+        twin=twin,
+        life=_lives(packing, part),
         masks=[sum(1 << int(w) for w in np.flatnonzero(row > -FAR)) for row in above],
     )
 
@@ -141,28 +166,10 @@ def _twins(size: Ints, alignment: Ints, fixed: Ints, above: Ints, load: Ints) ->
     return twin
 
 
-def _ranks(packing: Packing, part: list[int], load: Ints) -> list[Ints]:
-    """Orders for equal keys: what lives long, is large, or is in a full clique comes first, each in its turn.
-
-    The same with random weights follows (always the same): one unlucky first choice can cost all of the nodes.
-    """
-    spans = packing.span
-    degree = [len(packing.neighbours[i]) for i in part]
-    life = np.array(degree if spans is None else [spans[i][1] - spans[i][0] for i in part]) + 1
-    size = np.array([packing.size[i] for i in part])
-    crowd = np.where(load > 0, load.sum(axis=1, keepdims=True), 0).max(axis=0, initial=0)
-    area = size * life
-    ways = [(-crowd, -area, -life), (-crowd, -life, -area), (-life, -area, -crowd)]
-    rng = random.Random(0)
-    for k in range(MIXTURES):
-        weight = np.array([rng.randrange(64, 192) for _ in part])
-        ways.append((-((crowd, area, life)[k % 3] * weight), -area, -life))
-    ranks = []
-    for keys in ways:
-        rank = np.empty(len(part), dtype=np.int64)
-        rank[np.lexsort(keys[::-1])] = np.arange(len(part))
-        ranks.append(rank)
-    return ranks
+def _lives(packing: Packing, part: list[int]) -> Ints:
+    if packing.span is None:
+        return np.array([len(packing.neighbours[i]) for i in part])
+    return np.array([packing.span[i][1] - packing.span[i][0] + 1 for i in part])
 
 
 def slim(load: Ints) -> Ints:

@@ -12,18 +12,21 @@ COLOURS = ("#4477aa", "#ee6677", "#228833", "#ccbb44", "#66ccee", "#aa3377", "#9
 _MOST_TICKS = 6
 
 
-def picture(title: str, panels: int) -> ElementTree.Element:
-    """A white one, for so many panels."""
+def picture(panels: int, title: str) -> tuple[ElementTree.Element, tuple[int, int]]:
+    """An empty picture with room for so many panels, and its size."""
     size = (panels * (LEFT + WIDTH) + GAP, TOP + HEIGHT + GAP)
     svg = ElementTree.Element("svg", xmlns="http://www.w3.org/2000/svg", viewBox=f"0 0 {size[0]} {size[1]}")
-    svg.attrib.update({"width": str(size[0]), "height": str(size[1]), "font-family": "sans-serif", "font-size": "12"})
+    svg.set("fill", "currentColor")
     ElementTree.SubElement(svg, "title").text = title
+    return svg, size
+
+
+def stand_alone(svg: ElementTree.Element, size: tuple[int, int]) -> None:
+    svg.attrib.update({"width": str(size[0]), "height": str(size[1]), "font-family": "sans-serif", "font-size": "12"})
     add(svg, "rect", x=0, y=0, width=size[0], height=size[1], fill="white")
-    return svg
 
 
 def written(svg: ElementTree.Element) -> str:
-    """The picture as a file that stands alone."""
     ElementTree.indent(svg)
     return '<?xml version="1.0" encoding="UTF-8"?>\n' + ElementTree.tostring(svg, encoding="unicode") + "\n"
 
@@ -41,10 +44,10 @@ class Axes:
     def left(self) -> float:
         return LEFT + self.place * (LEFT + WIDTH)
 
-    def x(self, value: int) -> float:
+    def x(self, value: float) -> float:
         return round(self.left + WIDTH * (value - self.across[0]) / (self.across[1] - self.across[0]), 2)
 
-    def y(self, value: int) -> float:
+    def y(self, value: float) -> float:
         return round(TOP + HEIGHT - HEIGHT * (value - self.up[0]) / (self.up[1] - self.up[0]), 2)
 
     def draw(self, heading: str, across: str, up: str) -> None:
@@ -52,7 +55,7 @@ class Axes:
         bottom = TOP + HEIGHT
         text(self.svg, self.left, TOP - 22, heading).set("font-weight", "bold")
         text(self.svg, self.left + WIDTH / 2, bottom + 36, across, "middle")
-        text(self.svg, self.left - 6, TOP - 8, up, "end")
+        text(self.svg, self.left - LEFT + 8, TOP - 8, up)
         add(self.svg, "rect", x=self.left, y=TOP, width=WIDTH, height=HEIGHT, fill="none", stroke="#888888")
         self._ticks(self.across, lambda v: (self.x(v), bottom, self.x(v), bottom + 5), (0, 18), "middle")
         self._ticks(self.up, lambda v: (self.left - 5, self.y(v), self.left, self.y(v)), (-3, 4), "end")
@@ -67,7 +70,12 @@ class Axes:
         for value in ticks(*span):
             x1, y1, x2, y2 = line(value)
             add(self.svg, "line", x1=x1, y1=y1, x2=x2, y2=y2, stroke="#888888")
-            text(self.svg, x1 + shift[0], y1 + shift[1], f"{value:,}", anchor)
+            text(self.svg, x1 + shift[0], y1 + shift[1], _short(value), anchor)
+
+
+def _short(value: int) -> str:
+    """As wide as the margin allows."""
+    return f"{value / 1e6:,g} M" if value >= 1e7 else f"{value:,}"
 
 
 def ticks(low: int, high: int) -> list[int]:

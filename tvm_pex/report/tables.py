@@ -10,8 +10,11 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 from rich.table import Table
 
+from tvm_pex.rounding import ROUNDINGS
+
 if TYPE_CHECKING:
     from tvm_pex.lowering.aot import CBuild
+    from tvm_pex.verification.tflite_agreement import Agreements
     from tvm_pex.verification.verify import Verification
 
 _WIDTH = 100  # of output that goes to a file or a pipe
@@ -61,10 +64,11 @@ def show_archive(path: Path, report: dict[str, Any], build: CBuild) -> None:
     out.print(f"wrote {path}", soft_wrap=True)
 
 
-def show_verification(name: str, result: Verification) -> None:
-    """One row for each finding, then where guard bytes were written."""
+def show_verification(name: str, result: Verification, agreements: Agreements | None = None) -> None:
+    """One row for each finding, then where guard bytes were written; ``agreements`` where TFLite is the reference."""
     out = console()
-    table = Table(f"{name}: compared with stock TVM", "", title_justify="left")
+    other = f"TFLite's reference kernels ({agreements.runtime})" if agreements else "stock TVM"
+    table = Table(f"{name}: compared with {other}", "", title_justify="left")
     tolerance = f", within {result.tolerance:g} of the output's range" if result.tolerance and result.exact else ""
     for label, value in (
         ("exact", ("yes" if result.exact else "NO") + tolerance),
@@ -72,17 +76,35 @@ def show_verification(name: str, result: Verification) -> None:
         ("arena, bytes", f"{result.arena_bytes:,}"),
         ("guard bytes intact", "yes" if result.guard_intact else "NO"),
         ("largest difference", f"{result.max_abs_diff:g}"),
-        ("channels whose shift C leaves undefined in stock TVM", f"{result.undefined_shift_channels:,}"),
     ):
         table.add_row(label, value)
+    if not agreements:
+        undefined = f"{result.undefined_shift_channels:,}"
+        table.add_row("channels whose shift C leaves undefined in stock TVM", undefined)
     if result.pushes:
         counts = result.pushes
         told = f"{counts.pushes:,}; {counts.restarts:,} restarts, {counts.refused:,} calls refused as they must be"
         table.add_row("pushes of rows", told)
     out.print(table)
+    if agreements:
+        _show_agreements(out, agreements)
     _show_pools(out, [dataclasses.asdict(pool) for pool in result.pools])
     for fault in result.guard_faults[:10]:
         out.print(f"written outside: {fault}")
+
+
+def _show_agreements(out: Console, agreements: Agreements) -> None:
+    table = Table("equal to TFLite's, of elements; largest difference", title_justify="left")
+    for rounding in ROUNDINGS:
+        table.add_column(f"--rounding {rounding}", justify="right")
+    names = " ".join(agreements.compared)
+    for label, by_rounding in (
+        (f"{names}, up to which all is ours", agreements.owned),
+        ("outputs", agreements.outputs),
+    ):
+        found = (by_rounding[rounding] for rounding in ROUNDINGS)
+        table.add_row(label, *(f"{each.equal_share:.2%}; {each.max_abs_diff:g}" for each in found))
+    out.print(table)
 
 
 def _show_pools(out: Console, pools: Sequence[dict[str, Any]]) -> None:
@@ -108,6 +130,8 @@ def _memory(report: dict[str, Any]) -> Table:
     table.add_row("arena without input and output", f"{report['arena_without_io_bytes']:,}")
     table.add_row("no schedule without recompute needs less than", f"{report['lower_bound_bytes']:,}")
     table.add_section()
+    owned, calls = report["coverage"]["calls_in_regions"], report["coverage"]["calls"]
+    table.add_row("operators of Relay that run in regions", f"{owned:,} of {calls:,}")
     table.add_row("multiply-accumulates", f"{report['macs']:,}")
     executed = report["executed_macs"]
     paid = f" ({executed / report['macs']:.3f} times)" if executed > report["macs"] else ""
@@ -116,6 +140,7 @@ def _memory(report: dict[str, Any]) -> Table:
     if "stream" in report:
         _add_stream(table, report)
     table.add_row("seconds that planning took", f"{report['planning_seconds']:.1f}")
+    table.add_row("seconds that TVM took, to plan every byte and to write the C", f"{report['build_seconds']:.1f}")
     return table
 
 

@@ -17,16 +17,14 @@ What the caller reads and writes of the model's input and output is not counted.
 
 from __future__ import annotations
 
-import functools
 import math
 from collections import Counter
 from collections.abc import Container, Mapping
 
-import numpy as np
-
-from tvm_pex.graph import Concat, Convolution, Graph, Operator
+from tvm_pex.graph import Concat, Convolution, Graph, Operator, Shape, Window, window_on
 from tvm_pex.scheduling.kernels import BLOCK, kernel_of, patch_bytes
 from tvm_pex.scheduling.lifetimes import accumulators, closes, patch_name, sums_name
+from tvm_pex.scheduling.rings import positions, use_of
 from tvm_pex.scheduling.schedule import Schedule, Segment, Stage, written_through
 from tvm_pex.scheduling.strips import Columns
 
@@ -87,21 +85,16 @@ def _reads(graph: Graph, op: Operator, segment: Segment, stage: Stage, position:
         columns = [part.within(strip, width) for strip in range(segment.strips)]
     if isinstance(op, Concat):
         return sum(len(part) for part in columns) * rows * op.views[position][2]
-    taps = _taps(op, 0, range(rows)) * sum(_taps(op, 1, part) for part in columns)
+    window, view = window_on(op, position, graph.tensors[op.output].shape), op.views[position]
+    taps = _taps(window, view, 0, range(rows)) * sum(_taps(window, view, 1, part) for part in columns)
     depth = op.views[0][2] // op.groups if isinstance(op, Convolution) else 1
     return taps * channels * depth
 
 
-def _taps(op: Operator, axis: int, outputs: range) -> int:
+def _taps(w: Window, view: Shape, axis: int, outputs: range) -> int:
     """Window positions inside the tensor, over the output positions along one axis."""
-    w = op.window
-    return _taps_inside(op.views[0][axis], outputs, w.kernel[axis], w.stride[axis], w.dilation[axis], w.pad[axis])
-
-
-@functools.lru_cache(maxsize=4096)
-def _taps_inside(size_in: int, outputs: range, kernel: int, stride: int, dilation: int, pad: int) -> int:
-    at = np.array(outputs, np.int64)[:, None] * stride - pad + np.arange(kernel)[None, :] * dilation
-    return int(((at >= 0) & (at < size_in)).sum())
+    read = positions(use_of(w, axis, view[axis], outputs.stop))
+    return int((read[:, outputs.start :] >= 0).sum())
 
 
 def _repeats(graph: Graph, op: Operator, segment: Segment, stage: Stage) -> int:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 from collections.abc import Container, Mapping, Sequence
 
-from tvm_pex.graph import Add, Concat, Convolution, Dequantize, Graph, Operator, Pool, Quantize
+from tvm_pex.graph import Add, Binary, Concat, Convolution, Dequantize, Graph, Lookup, Operator, Pool, Quantize, Resize
 from tvm_pex.scheduling.kernel_cost import kernel_instructions
 from tvm_pex.scheduling.kernels import kernel_of
 from tvm_pex.scheduling.schedule import Schedule, Segment, Stage, written_through
@@ -24,6 +24,8 @@ POOL_TAP = 4  # one window position of a pool for one channel: its loop, a load,
 REQUANTISE = 20  # a 64-bit product, its rounding shift, the zero point, the clip
 DIVIDE = 6  # of an average
 COPY = 2  # a load and a store
+LOOKUP = 4  # a load, the address of the entry, its load and a store
+LERP = 60  # four pixels, three means, in floats
 ENCODE = 30  # between floats and 8-bit integers: a product, its rounding, the zero point, the clip
 GUARD = 3  # is the operator due at this moment? compare the row, compare the pixel, branch
 STRIDED = 3  # the same with a stride: a remainder and a quotient for each axis
@@ -53,18 +55,25 @@ def operator_instructions(graph: Graph, op: Operator) -> int:
     results = height * width * channels
     instructions = height * width * PIXEL + results * CHANNEL
     if isinstance(op, Convolution):
-        taps = math.prod(op.window.kernel)
-        return instructions + results * (taps * TAP + REQUANTISE) + op.macs((height, width, channels)) * MAC
+        taps = results * op.window.mean_taps()
+        return instructions + round(taps * TAP) + results * REQUANTISE + op.macs((height, width, channels)) * MAC
     if isinstance(op, Pool):
         each = math.prod(op.window.kernel) * POOL_TAP + (0 if op.maximum else DIVIDE)
         return instructions + results * (each + (REQUANTISE if op.rescale else 0))
     if isinstance(op, Add):
         return instructions + results * sum(REQUANTISE if r.shift else COPY for r in op.rescales)
+    if isinstance(op, Binary):
+        shifts = [r.shift for r in (*op.rescales, op.rescale) if r]
+        return instructions + results * sum(REQUANTISE if shift else COPY for shift in shifts)
     if isinstance(op, Concat):
         moves = [view[2] * (REQUANTISE if r else COPY) for view, r in zip(op.views, op.rescales, strict=True)]
         return instructions + height * width * sum(moves)
+    if isinstance(op, Lookup):
+        return instructions + results * LOOKUP
     if isinstance(op, Quantize | Dequantize):
         return instructions + results * ENCODE
+    if isinstance(op, Resize):
+        return instructions + results * (LERP + 2 * ENCODE)
     return instructions + results * COPY
 
 
@@ -74,9 +83,9 @@ def segment_macs(graph: Graph, operators: Sequence[Operator], segment: Segment) 
     for op, stage in zip(operators, segment.stages, strict=True):
         if isinstance(op, Convolution):
             # A reduction's pixel is one of the input: one tap of its only window.
-            taps = 1 if stage.reduction else math.prod(op.window.kernel)
+            taps = 1 if stage.reduction else op.window.mean_taps()
             _, width, channels = graph.tensors[op.output].shape
-            total += segment.pixels_run(stage, width) * taps * channels * (op.views[0][2] // op.groups)
+            total += round(segment.pixels_run(stage, width) * taps * channels * (op.views[0][2] // op.groups))
     return total
 
 
@@ -127,7 +136,7 @@ def _beside_others(
     """
     height, width, channels = graph.tensors[op.output].shape
     pixels, results = height * width, height * width * channels
-    taps = 1 if stage.reduction else math.prod(op.window.kernel)
+    taps = 1 if stage.reduction else math.ceil(op.window.mean_taps())
     run = segment.pixels_run(stage, width)
     reads = run * channels * taps
     total = 0

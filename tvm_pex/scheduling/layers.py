@@ -10,7 +10,7 @@ from dataclasses import replace
 
 from tvm_pex.graph import Convolution, Graph, Operator, Pair, Window
 from tvm_pex.memory_planner import Buffer, Problem
-from tvm_pex.scheduling.rings import Reader, ring_pixels
+from tvm_pex.scheduling.rings import Reader, ring_pixels, use_of, wait
 
 
 def layer_problem(graph: Graph) -> Problem:
@@ -70,6 +70,8 @@ def _held(graph: Graph, op: Operator, above: dict[str, int]) -> int:
         return 0
     if op.window.kernel == view[:2]:  # may take pixels as they come
         return 0
+    if op.window.up != (1, 1) or op.window.mirror is not None:  # no bound is known that holds for strips of these
+        return 0
     shape = graph.tensors[op.output].shape
     pixels = _pixels(op.window, (view[0], view[1]), (shape[0], shape[1]))
     narrow = op.window.reach(1) + 1  # columns of a strip that gives one column
@@ -84,9 +86,7 @@ def _held(graph: Graph, op: Operator, above: dict[str, int]) -> int:
 
 def _pixels(window: Window, size_in: Pair, size_out: Pair) -> int:
     """The fewest pixels of a tensor of ``size_in`` (rows, columns) that ``window`` needs at once, as they come."""
-    use = [
-        (size_in[a], size_out[a], window.kernel[a], window.stride[a], window.dilation[a], window.pad[a]) for a in (0, 1)
-    ]
-    wait = [min(window.reach(a) - window.pad[a], size_in[a] - 1) for a in (0, 1)]
-    reader: Reader = (window.stride, (wait[0], wait[1]), use[0], use[1])
+    use = [use_of(window, a, size_in[a], size_out[a]) for a in (0, 1)]
+    waits = [wait(use[a], 1, window.stride[a]) for a in (0, 1)]
+    reader: Reader = (window.stride, (waits[0], waits[1]), use[0], use[1])
     return ring_pixels(size_in, (1, 1), (reader,))

@@ -14,10 +14,10 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from tvm_pex.graph import Convolution, Graph, Operator, Pool, Tensor, Window, subgraph
+from tvm_pex.graph import Convolution, Graph, Operator, Pool, Tensor, Window, subgraph, window_on
 from tvm_pex.memory_planner import Buffer, Problem
 from tvm_pex.scheduling.kernels import kernel_of, patch_bytes
-from tvm_pex.scheduling.rings import Times, last_reader
+from tvm_pex.scheduling.rings import Times, last_reader, use_of
 from tvm_pex.scheduling.schedule import Ring, Schedule, Segment, Stage, written_through
 
 _WORD = 4  # patches are read by words
@@ -210,7 +210,12 @@ def accumulator_dtype(op: Operator, graph: Graph) -> str:
 
 
 def sum_dtype(op: Operator, graph: Graph) -> str:
-    """Type of a running sum: the accumulator's, but int16 where an average's sum of 8-bit values cannot leave it."""
+    """Type of a running sum: the accumulator's, but int16 where an average's sum of 8-bit values cannot leave it.
+
+    A running maximum has the type of what it is taken of.
+    """
+    if isinstance(op, Pool) and op.maximum:
+        return graph.tensors[op.inputs[0]].dtype
     dtype = accumulator_dtype(op, graph)
     narrow = isinstance(op, Pool) and math.prod(op.window.kernel) * _WIDEST <= np.iinfo(np.int16).max
     return "int16" if narrow and dtype == "int32" else dtype
@@ -294,11 +299,12 @@ class _Clock:
 
     def dead(self, tensor: str, op: Operator) -> Front:
         """How many bytes at the tensor's front ``op`` will not read again, over time."""
-        view = next(v for name, v in zip(op.inputs, op.views, strict=True) if name == tensor)
+        position = op.inputs.index(tensor)
+        view = op.views[position]
         if self.segment[op.name].repeats:
             times = np.array([self.end(self.segment[op.name]) + 1], np.int64)
             return Front(times, np.array([self.graph.tensors[tensor].bytes], np.int64))
-        last = [self._last(op, axis, view[axis]) for axis in (0, 1)]
+        last = [self._last(op, position, axis) for axis in (0, 1)]
         steps = self.step(op.name, np.maximum(last[0], 0), np.maximum(last[1], 0))
         unread = ((last[0] < 0)[:, None] | (last[1] < 0)[None, :]).reshape(-1)
         steps = np.maximum.accumulate(np.where(unread, self._unread(tensor, op), steps))
@@ -318,12 +324,13 @@ class _Clock:
         height, width, _ = self.graph.tensors[tensor].shape
         return self.step(maker.name, np.arange(height, dtype=np.int64), np.arange(width, dtype=np.int64))
 
-    def _last(self, op: Operator, axis: int, size: int) -> Times:
+    def _last(self, op: Operator, position: int, axis: int) -> Times:
+        """For each row or column of the input at ``position`` the last one of the output that reads it."""
+        size = op.views[position][axis]
         if self.stage[op.name].reduction:
             return np.arange(size, dtype=np.int64)
-        w = op.window
-        out = self.graph.tensors[op.output].shape[axis]
-        return last_reader(size, out, w.kernel[axis], w.stride[axis], w.dilation[axis], w.pad[axis])
+        shape = self.graph.tensors[op.output].shape
+        return last_reader(use_of(window_on(op, position, shape), axis, size, shape[axis]))
 
 
 def _last_of_each(times: Times, sizes: Times) -> Front:

@@ -4,8 +4,9 @@ It is the schedule of the lowest peak or, within a budget, the fastest that fits
 
 Dynamic programming over the operators in topological order. The cost of a segment is the peak that the memory planner
 reaches while it runs, with everything that passes by. Planning every segment would be slow, so segments start with a
-floor, a peak that they hardly ever stay below, and only those on a best path get planned, until a best path consists
-of planned ones. Of the schedules of least peak the one of least price (``tvm_pex.scheduling.cost``) is taken.
+floor, a peak that they hardly ever stay below (rings and sums, what may not be touched, and one more whole tensor), and
+only those on a best path get planned, until a best path consists of planned ones. Of the schedules of least peak the
+one of least price (``tvm_pex.scheduling.cost``) is taken.
 
 With a budget the limit for a single segment falls, each time below the highest segment, until the cheapest path under
 the limit fits as a whole. The limits do not depend on the budget, so that a larger one never gives a slower schedule.
@@ -25,12 +26,12 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from tvm_pex.graph import Graph, Operator
-from tvm_pex.memory_planner import plan_memory
+from tvm_pex.memory_planner import plan_memory, without_names
 from tvm_pex.scheduling.cost import priced, segment_macs
 from tvm_pex.scheduling.lifetimes import accumulators, memory_problem, segment_problem, sum_bytes
 from tvm_pex.scheduling.orders import operator_orders
 from tvm_pex.scheduling.schedule import Schedule, Segment
-from tvm_pex.scheduling.segments import Unschedulable, make_segment, outside_tensors, sliced_channels
+from tvm_pex.scheduling.segments import Unschedulable, make_segment, sliced_channels, whole_outputs
 from tvm_pex.scheduling.spreading import StepTooLong, bounded_segment
 
 ALL_AXES = ("rows", "pixels", "channels")
@@ -41,6 +42,8 @@ _SLACK = (0, 2, 5)  # percent above the least peak of single segments where path
 _RUNS = (1, 2, 4, 8)
 _STRIPS = (2, 3, 4, 6, 8)
 _WEIGHTS = (0, 16, 256, 1 << 40)  # instructions that a path is charged for a multiply-accumulate that it runs again
+_DEEP = 96  # operators, beyond which not every run of them is looked at
+_SHORT = 10  # operators of the segments that tell how much memory is of interest
 _EFFORT = 300  # nodes of the planner's exact search: enough for a segment of a dozen buffers
 
 
@@ -96,7 +99,7 @@ def find_schedule(
     between two rows; raises StepTooLong where taking a row alone takes more. ``progress`` is called with (operators
     done, operators in all).
     """
-    orders = _all_paths(graph, axes, kept, max_overhead, max_step, progress)
+    orders = _all_paths(graph, axes, kept, max_overhead, max_step, progress, budget or 0)
     low = [choice for paths in orders for choice in paths.at_least()]
     least = min(low, key=lambda choice: (choice.arena_bytes, choice.instructions))
     if budget is None:
@@ -149,29 +152,51 @@ def _all_paths(
     max_overhead: float,
     max_step: int | None,
     progress: Progress | None,
+    budget: int | None = None,
 ) -> list[_Paths]:
-    """The paths of each order of the operators."""
+    """The paths of each order of the operators.
+
+    In deep graphs only segments that ``find_schedule`` can take within ``budget`` are made, so that there are about as
+    many for each operator, however many operators there are; without one, in ``find_front``, all that there are.
+    """
     allowed = int((max_overhead - 1) * graph.macs())
     orders, count = operator_orders(graph), len(graph.operators)
-    made = []
+    made, peaks = list[_Paths](), dict[object, int]()
     for number, order in enumerate(orders):
-        ordered, found = dataclasses.replace(graph, operators=order), list[Candidate]()
+        ordered = dataclasses.replace(graph, operators=order)
+        find = functools.partial(_candidates, ordered, axes=axes, kept=kept, allowed=allowed, max_step=max_step)
+        limit = None
+        if budget is not None and count > _DEEP and not graph.handed_out:
+            short = [c for start in range(count) for c in find(start, longest=_SHORT)]
+            limit = max(_Paths(ordered, short, kept, allowed, peaks).highest_of_interest(), budget)
+        found = list[Candidate]()
         for start in range(count):
-            found += _candidates(ordered, start, axes, kept, allowed, max_step)
+            found += find(start, limit=limit)
             if progress:
                 progress(number * count + start + 1, len(orders) * count)
-        made.append(_Paths(ordered, found, kept, allowed))
+        made.append(_Paths(ordered, found, kept, allowed, peaks))
     return made
 
 
 def _candidates(
-    graph: Graph, start: int, axes: Sequence[str], kept: frozenset[str], allowed: int, max_step: int | None
+    graph: Graph,
+    start: int,
+    *,
+    axes: Sequence[str],
+    kept: frozenset[str],
+    allowed: int,
+    max_step: int | None,
+    longest: int | None = None,
+    limit: int | None = None,
 ) -> Iterator[Candidate]:
     """Every segment that begins at ``start`` and runs at most ``allowed`` multiply-accumulates again.
 
-    Where rows are handed out as they are made, all runs with the rows that come.
+    Where rows are handed out as they are made, all runs with the rows that come. No segment has more than ``longest``
+    operators, and none follows once the rings and sums of each way to run the operators take more than ``limit``
+    bytes: with more operators they take no less.
     """
-    stops = range(start + 1, len(graph.operators) + 1)
+    last = len(graph.operators) if longest is None else min(start + longest, len(graph.operators))
+    stops = range(start + 1, last + 1)
     if graph.handed_out:
         stops = stops[-1:] if start == 0 else stops[:0]
     for stop in stops:
@@ -187,12 +212,15 @@ def _candidates(
             return
         except Unschedulable:
             return
-        once = graph.macs_of(operators)
+        if limit is not None and all(inner_bytes(graph, operators, segment) > limit for segment in segments):
+            return
+        once, (fixed, moving) = graph.macs_of(operators), around(graph, start, stop, kept)
         for segment in segments:
             again = segment_macs(graph, operators, segment) - once
             if again <= allowed and (allowed or not again):  # strips may also leave out what nothing reads
                 price = priced(graph, operators, segment)
-                yield Candidate(start, stop, floor_of(graph, operators, segment, kept), price, segment, again)
+                floor = fixed + max(inner_bytes(graph, operators, segment), moving)
+                yield Candidate(start, stop, floor, price, segment, again)
 
 
 def _segments(graph: Graph, operators: Sequence[Operator], axes: Sequence[str], allowed: int) -> list[Segment]:
@@ -258,7 +286,7 @@ def _side_by_side(operators: Sequence[Operator]) -> bool:
     """True where strips of columns can save memory and yet compute nothing twice: no two windows share a column."""
     made = {op.output for op in operators}
     windows = [op.window for op in operators if made.intersection(op.inputs)]
-    apart = all(window.reach(1) < window.stride[1] for window in windows)
+    apart = all((w.reach(1) - w.pad[1] - w.stride[1]) // w.up[1] < -(w.pad[1] // w.up[1]) for w in windows)
     return apart and any(window.kernel != (1, 1) for window in windows)
 
 
@@ -274,32 +302,40 @@ def _in_strips(make: Callable[..., Segment], choice: list[str], allowed: int) ->
             yield segment
 
 
-def floor_of(graph: Graph, operators: Sequence[Operator], segment: Segment, kept: frozenset[str]) -> int:
-    """Bytes that a segment needs as a rule: rings and sums, what may not be touched, and one more whole tensor.
+def around(graph: Graph, start: int, stop: int, kept: frozenset[str]) -> tuple[int, int]:
+    """Bytes of the whole tensors that may not be touched while operators ``start`` to ``stop`` run together.
 
-    Rings of one pixel, or one run, are left out: they mostly hold nothing outside their turn.
+    And those of the largest of the others that are whole: what they read for the last time, and what they make.
     """
-    first = graph.operators.index(operators[0])
-    after = graph.operators[first + len(operators) :]
+    operators, after = graph.operators[start:stop], graph.operators[stop:]
     own = {op.output for op in operators}
     read = {name for op in operators for name in op.inputs} - own
     needed = {name for op in after for name in op.inputs} | set(graph.outputs)
-    made = set(graph.inputs) | {op.output for op in graph.operators[:first]}
+    made = set(graph.inputs) | {op.output for op in graph.operators[:start]}
     fixed = made & (needed | (kept & read))
-    moving = (read - fixed) | (own & outside_tensors(graph, [op.name for op in operators]))
-    fixed, moving = fixed - graph.outside, moving - graph.outside
-    sizes = {name: graph.tensors[name].bytes for name in fixed | moving}
-    inner = sum(
-        r.pixels * r.channels * graph.tensors[r.tensor].item_bytes for r in segment.rings if r.pixels > segment.run
-    ) + sum(sum_bytes(op, graph) * accumulators(op, graph, segment) for op in operators)
-    largest = max((sizes[name] for name in moving), default=0)
-    return sum(sizes[name] for name in fixed) + max(inner, largest)
+    moving = (read - fixed) | whole_outputs(graph, operators)
+    fixed_bytes = sum(graph.tensors[name].bytes for name in fixed - graph.outside)
+    return fixed_bytes, max((graph.tensors[name].bytes for name in moving - graph.outside), default=0)
+
+
+def inner_bytes(graph: Graph, operators: Sequence[Operator], segment: Segment) -> int:
+    """Of rings and sums. Rings of one pixel, or one run, are left out: they mostly hold nothing outside their turn."""
+    rings = (r for r in segment.rings if r.pixels > segment.run)
+    return sum(r.pixels * r.channels * graph.tensors[r.tensor].item_bytes for r in rings) + sum(
+        sum_bytes(op, graph) * accumulators(op, graph, segment) for op in operators
+    )
 
 
 class _Paths:
-    """Paths through the candidates, each of which is planned when a best path first runs through it."""
+    """Paths through the candidates, each of which is planned when a best path first runs through it.
 
-    def __init__(self, graph: Graph, found: Sequence[Candidate], kept: frozenset[str], allowed: int) -> None:
+    ``known`` are peaks of problems that were planned: networks repeat their blocks.
+    """
+
+    def __init__(
+        self, graph: Graph, found: Sequence[Candidate], kept: frozenset[str], allowed: int, known: dict[object, int]
+    ) -> None:
+        self.known = known
         self.graph = graph
         self.found = found
         self.kept = kept
@@ -322,6 +358,10 @@ class _Paths:
                 if path not in tried:
                     tried[path] = self._choice(path)
         return list(tried.values())
+
+    def highest_of_interest(self) -> int:
+        """No segment of a path that ``at_least`` tries has a higher peak, however many more candidates there are."""
+        return self._least_limit(0) * (100 + max(_SLACK)) // 100
 
     def falling(self) -> Iterator[Choice]:
         """The cheapest path of all, then the cheapest without a segment as high as its highest, and so on."""
@@ -386,7 +426,10 @@ class _Paths:
                 return path
             for k in rough:
                 problem = segment_problem(self.graph, self.found[k].segment, self.kept)
-                self.peaks[k], self.planned[k] = plan_memory(problem, effort=_EFFORT).peak, True
+                same = without_names(problem)
+                if same not in self.known:
+                    self.known[same] = plan_memory(problem, effort=_EFFORT).peak
+                self.peaks[k], self.planned[k] = self.known[same], True
 
     def _lowest(self) -> list[int]:
         """The path whose highest segment is lowest; then the one with the least sum of peaks."""

@@ -9,12 +9,26 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Sequence
 
-from tvm_pex.graph import Concat, Convolution, Gather, Graph, Operator, Pair, Pool
-from tvm_pex.scheduling.rings import ring_pixels
+from tvm_pex.graph import (
+    Concat,
+    Convolution,
+    Gather,
+    Graph,
+    Operator,
+    Pad,
+    Pair,
+    Patches,
+    Pool,
+    Slice,
+    Window,
+    window_on,
+)
+from tvm_pex.scheduling.rings import Use, ring_pixels, use_of, wait
 from tvm_pex.scheduling.schedule import Ring, Segment, Stage
 from tvm_pex.scheduling.strips import Columns, Sliding, strip_columns
 
 _AXES = ("rows", "pixels")
+_IDLE = 4  # moments between two positions of the fastest operator: more would be spent asking what is due
 
 
 class Unschedulable(ValueError):
@@ -27,7 +41,7 @@ def can_reduce(op: Operator, graph: Graph) -> bool:
     alone = graph.tensors[op.output].shape[:2] == (1, 1)  # padding behind the input gives such a window company
     if height * width == 1 or not (alone and op.window.covers(op.views[0])):
         return False
-    return (isinstance(op, Pool) and not op.maximum) or (isinstance(op, Convolution) and op.groups == 1)
+    return isinstance(op, Pool) or (isinstance(op, Convolution) and op.groups == 1)
 
 
 def make_segment(
@@ -84,7 +98,9 @@ def _cut_into_strips(links: _Links, strips: int) -> int:
     """Gives ``links`` the columns of each operator in a strip; answers how many strips there are."""
     if any(links.reduction):
         raise Unschedulable("a reduction adds each pixel up once: it has no strips")
-    outside = outside_tensors(links.graph, [op.name for op in links.operators])
+    if any(op.window.mirror is not None for op in links.operators):
+        raise Unschedulable("what lies beyond a mirror is in another strip")
+    outside = whole_outputs(links.graph, links.operators)
     strides = _axis_strides(links, 1)
     sliding = [
         Sliding(
@@ -104,7 +120,9 @@ def row_waits(graph: Graph, operators: Sequence[Operator]) -> list[list[tuple[in
     """For each operator: (producer by position, moments along rows by which it has to run after that one)."""
     links = _Links(graph, operators)
     strides = _axis_strides(links, 0)
-    return [[(p, strides[p] * links.wait(k, p, 0)) for p in links.producers[k]] for k in range(len(operators))]
+    return [
+        [(p, links.wait(k, p, 0, strides[p], strides[k])) for p in links.producers[k]] for k in range(len(operators))
+    ]
 
 
 def sliced_channels(graph: Graph, operators: Sequence[Operator]) -> int | None:
@@ -118,7 +136,7 @@ def sliced_channels(graph: Graph, operators: Sequence[Operator]) -> int | None:
        channel by channel, leaves the segment.
     """
     made = {op.output for op in operators}
-    outside = outside_tensors(graph, [op.name for op in operators])
+    outside = whole_outputs(graph, operators)
     channels: set[int] = set()
     for position, op in enumerate(operators):
         width = graph.tensors[op.output].shape[2]
@@ -139,9 +157,11 @@ def sliced_channels(graph: Graph, operators: Sequence[Operator]) -> int | None:
 
 def _by_channel(op: Operator, width: int) -> bool:
     """True if each of the ``width`` channels that ``op`` gives is made of the inputs' channel of the same number."""
-    if isinstance(op, Concat | Gather):
+    if isinstance(op, Concat | Gather | Patches) or (isinstance(op, Slice) and (op.step != 1 or op.blocks)):
         return False
-    return op.views[0][2] == width and (not isinstance(op, Convolution) or op.groups == width)
+    if isinstance(op, Pad) and op.views[0][2] != width:
+        return False
+    return all(view[2] == width for view in op.views) and (not isinstance(op, Convolution) or op.groups == width)
 
 
 class _Links:
@@ -159,10 +179,12 @@ class _Links:
         self.producers: list[list[int]] = [[] for _ in operators]
         self.consumers: list[list[int]] = [[] for _ in operators]
         for k, op in enumerate(operators):
-            for tensor, view in zip(op.inputs, op.views, strict=True):
+            for position, (tensor, view) in enumerate(zip(op.inputs, op.views, strict=True)):
                 p = made.get(tensor)
                 if p is None:
                     continue
+                if 0 in window_on(op, position, graph.tensors[op.output].shape).stride:
+                    raise Unschedulable(f"{op.name} reads {tensor} over and over")
                 if view != graph.tensors[tensor].shape:
                     raise Unschedulable(f"{op.name} reads {tensor} under another shape")
                 if self.reduction[p]:
@@ -179,35 +201,34 @@ class _Links:
     def origin(self, k: int) -> Pair:
         return (self.columns[k].step, self.columns[k].first) if self.columns else (0, 0)
 
-    def step(self, k: int, axis: int) -> int:
-        return 1 if self.reduction[k] else self.operators[k].window.stride[axis]
-
-    def wait(self, k: int, p: int, axis: int) -> int:
-        """Rows (or runs of pixels) of operator p's output that operator k must see before it can give its first."""
-        if self.reduction[k]:
-            return 0
+    def step(self, k: int, axis: int) -> Pair:
+        """Time between two positions of operator k over that between two of its input, as a fraction."""
         window = self.operators[k].window
-        last = (self.run[axis] - 1) * window.stride[axis] + window.reach(axis) - self.pad(k, p, axis)
-        return min(last, self.domain(p)[axis] - 1) // self.run[axis]
+        return (1, 1) if self.reduction[k] else (window.stride[axis], window.up[axis])
+
+    def wait(self, k: int, p: int, axis: int, made: int, read: int) -> int:
+        """How long after operator p operator k may begin; their rows, or runs of pixels, are so far apart."""
+        return 0 if self.reduction[k] or not read else wait(self.use(k, p, axis), made, read, self.run[axis])
 
     def pad(self, k: int, p: int, axis: int) -> int:
         """How far before p's first position k's first window begins."""
         window = self.operators[k].window
         if axis == 0 or not self.columns:
             return window.pad[axis]
-        return window.pad[1] + self.columns[p].first - self.columns[k].first * window.stride[1]
+        return window.pad[1] + self.columns[p].first * window.up[1] - self.columns[k].first * window.stride[1]
 
-    def use(self, k: int, p: int, axis: int) -> tuple[int, ...]:
-        """Key of ``last_reader``: what decides which position of k reads a position of p last."""
+    def use(self, k: int, p: int, axis: int) -> Use:
+        """Which positions of p each position of k reads."""
         size = self.domain(p)[axis]
         if self.reduction[k]:
-            return (size, size, 1, 1, 1, 0)
-        w = self.operators[k].window
-        return (size, self.domain(k)[axis], w.kernel[axis], w.stride[axis], w.dilation[axis], self.pad(k, p, axis))
+            return use_of(Window(), axis, size, size)
+        return use_of(self.operators[k].window, axis, size, self.domain(k)[axis], self.pad(k, p, axis))
 
 
 def _strides(links: _Links, flags: tuple[bool, ...]) -> list[Pair]:
     axes = [_axis_strides(links, axis) if flags[axis] else [0] * len(links.operators) for axis in (0, 1)]
+    if max(min(strides) for strides in axes) > _IDLE:
+        raise Unschedulable("their rows or columns share a clock that is too fine")
     return list(zip(*axes, strict=True))
 
 
@@ -215,15 +236,16 @@ def _axis_strides(links: _Links, axis: int) -> list[int]:
     """Time between two rows of each operator: spread from any operator to its neighbours, then as small as possible."""
     count = len(links.operators)
     value = [0] * count
-    start_value = math.prod(links.step(k, axis) for k in range(count))  # whole numbers, however far upstream
+    # Whole numbers, however far one goes up and down.
+    start_value = math.prod(math.prod(links.step(k, axis)) for k in range(count))
     for start in range(count):
         if value[start]:
             continue
         value[start], todo, seen = start_value, [start], [start]
         while todo:
             k = todo.pop()
-            near = [(p, value[k] // links.step(k, axis)) for p in links.producers[k]]
-            near += [(c, value[k] * links.step(c, axis)) for c in links.consumers[k]]
+            near = [(p, value[k] * up // stride) for stride, up in [links.step(k, axis)] for p in links.producers[k]]
+            near += [(c, value[k] * stride // up) for c in links.consumers[k] for stride, up in [links.step(c, axis)]]
             for other, expected in near:
                 if not value[other]:
                     value[other] = expected
@@ -242,7 +264,13 @@ def _earliest(links: _Links, strides: Sequence[Pair]) -> list[Pair]:
     delays: list[Pair] = []
     for k in range(len(links.operators)):
         first = [
-            max((delays[p][axis] + strides[p][axis] * links.wait(k, p, axis) for p in links.producers[k]), default=0)
+            max(
+                (
+                    delays[p][axis] + links.wait(k, p, axis, strides[p][axis], strides[k][axis])
+                    for p in links.producers[k]
+                ),
+                default=0,
+            )
             for axis in (0, 1)
         ]
         delays.append((first[0], first[1]))
@@ -255,7 +283,9 @@ def _settle(links: _Links, strides: Sequence[Pair], delays: list[Pair]) -> list[
         if not links.consumers[k]:
             continue
         latest = [
-            min(delays[c][axis] - strides[k][axis] * links.wait(c, k, axis) for c in links.consumers[k])
+            min(
+                delays[c][axis] - links.wait(c, k, axis, strides[k][axis], strides[c][axis]) for c in links.consumers[k]
+            )
             for axis in (0, 1)
         ]
         moved = (max(latest[0], delays[k][0]), max(latest[1], delays[k][1]))
@@ -289,17 +319,16 @@ def _copied_at_once(links: _Links, strides: Sequence[Pair], delays: Sequence[Pai
 def _rings(links: _Links, stages: Sequence[Stage]) -> Iterable[tuple[str, int]]:
     """(tensor, pixels) for every tensor that lives only inside the segment."""
     strides, delays = [s.stride for s in stages], [s.delay for s in stages]
-    outside = outside_tensors(links.graph, [op.name for op in links.operators])
+    outside = whole_outputs(links.graph, links.operators)
     for k, op in enumerate(links.operators):
         if op.output not in outside:
             yield op.output, _ring_pixels(links, strides, delays, k)
 
 
-def outside_tensors(graph: Graph, operators: Sequence[str]) -> set[str]:
-    """Tensors that something outside ``operators`` reads, the caller included: they must be whole."""
-    inside = set(operators)
-    read = {name for op in graph.operators if op.name not in inside for name in op.inputs}
-    return read | set(graph.outputs)
+def whole_outputs(graph: Graph, operators: Sequence[Operator]) -> set[str]:
+    """What ``operators`` make and something else reads, the caller included: it must be whole."""
+    inside = {op.name for op in operators}
+    return {op.output for op in operators if op.output in graph.outputs or not graph.readers[op.output] <= inside}
 
 
 def _ring_pixels(links: _Links, strides: Sequence[Pair], delays: Sequence[Pair], k: int) -> int:

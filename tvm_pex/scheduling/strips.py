@@ -7,9 +7,10 @@ recompute, paid for with ``max_overhead``. Where windows share no columns there 
 In strip s an operator computes the columns ``step * s + first`` to ``step * s + first + count - 1`` of its output, as
 far as the tensor has them. From the operators that read it, ::
 
-    step_p = step * stride,  first_p = first * stride - pad,  last_p = last * stride - pad + reach
+    step_p = step * stride / up,  first_p = (first * stride - pad) / up,  last_p = (last * stride - pad + reach) / up
 
-and what leaves the segment is at least the strip's share, the columns ``step * s`` to ``step * (s + 1) - 1``.
+rounded inwards, and what leaves the segment is at least the strip's share, the columns ``step * s`` to
+``step * (s + 1) - 1``.
 """
 
 from __future__ import annotations
@@ -66,4 +67,4 @@ def strip_columns(operators: Sequence[Sliding], strips: int) -> tuple[int, list[
 
 def _needed(window: Window, span: tuple[int, int]) -> tuple[int, int]:
     first, last = (index * window.stride[1] - window.pad[1] for index in span)
-    return first, last + window.reach(1)
+    return -(-first // window.up[1]), (last + window.reach(1)) // window.up[1]

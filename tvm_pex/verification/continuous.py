@@ -9,11 +9,13 @@ from pathlib import Path
 
 import numpy as np
 
+from tvm_pex.compiler import compile_model
 from tvm_pex.continuous import ContinuousModel
 from tvm_pex.lowering.aot import HEADERS, RUNTIME_HEADERS, SOURCES
+from tvm_pex.options import PlanOptions
 from tvm_pex.port_files import Array, read_runs
 from tvm_pex.verification.host_run.run import FLAGS, SANITIZE, HostError
-from tvm_pex.verification.verify import reference_outputs, same
+from tvm_pex.verification.verify import reference_outputs, run_compiled, same
 
 _PROGRAM = Path(__file__).parent / "host_run" / "continuous.c"
 
@@ -29,14 +31,27 @@ class ContinuousVerification:
 
 
 def verify_continuous(
-    compiled: ContinuousModel, rows: Array, *, seed: int = 0, sanitize: bool = False
+    compiled: ContinuousModel,
+    rows: Array,
+    options: PlanOptions = PlanOptions(),
+    *,
+    seed: int = 0,
+    sanitize: bool = False,
 ) -> ContinuousVerification:
-    """Compare on a stream of ``rows``, of the shape (count, *row). Raises HostError."""
+    """Compare on a stream of ``rows``, of the shape (count, *row). Raises HostError.
+
+    Where ``options`` round as TFLite does, with what the network gives of each window alone when compiled like that.
+    """
     split = compiled.split
     results = run_continuous(compiled, rows, seed=seed, sanitize=sanitize)
     windows = [rows[at : at + split.rows] for at in range(0, len(rows) - split.rows + 1, split.hop)]
     port = split.model.inputs[0]
-    expected = reference_outputs(split.model, {port.name: np.stack(windows).reshape(-1, *port.shape)})
+    samples = {port.name: np.stack(windows).reshape(-1, *port.shape)}
+    if options.rounding == "tvm":
+        expected = reference_outputs(split.model, samples)
+    else:
+        alone = compile_model(split.model, PlanOptions(core=options.core, rounding=options.rounding))
+        expected = dict(run_compiled(alone, samples).outputs)
     exact = all(
         same(one, other[: len(windows)]) for one, other in zip(expected.values(), results.values(), strict=True)
     )

@@ -1,12 +1,14 @@
 """The least memory that stock TVM plans for a module: the baseline that an arena is compared with.
 
 TVM's targets, layouts and planners differ several times over in memory, and no one of them is always the best. So all
-are built, and the best counts. The targets are those whose C runs on any machine, so that the baseline can be run, too.
+are built, and the best counts. ``TARGETS`` are those whose C runs on any machine, so that the baseline can be run, too.
+``ALL_TARGETS`` has one more, whose C needs CMSIS and is only planned.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,6 +17,7 @@ from tvm_pex.frontend.shifts import define_shifts
 from tvm_pex.lowering.aot import STOCK_PLANNERS, AotError, CBuild, build_c
 
 TARGETS = ("c -keys=cpu", "c -keys=arm_cpu,cpu")
+ALL_TARGETS = (*TARGETS, "c -keys=arm_cpu,cpu -mcpu=cortex-m4")
 _ALGORITHM = "best_stock"
 
 
@@ -33,7 +36,8 @@ class Attempt:
 class StockPlan:
     """A configuration with its best planner, its C, and everything that was tried.
 
-    ``workspace_bytes`` covers neither the model's input nor its output: TVM leaves these to the caller.
+    ``workspace_bytes`` covers neither the model's input nor its output: TVM leaves these to the caller. ``seconds`` is
+    what the build took.
     """
 
     target: str
@@ -42,6 +46,7 @@ class StockPlan:
     workspace_bytes: int
     build: CBuild
     tried: tuple[Attempt, ...]
+    seconds: float = 0.0
 
 
 def best_stock(mod: Any, progress: Callable[[int, int], None] | None = None) -> StockPlan:
@@ -49,7 +54,9 @@ def best_stock(mod: Any, progress: Callable[[int, int], None] | None = None) -> 
     return min(stock_plans(mod, progress), key=lambda plan: plan.workspace_bytes)
 
 
-def stock_plans(mod: Any, progress: Callable[[int, int], None] | None = None) -> list[StockPlan]:
+def stock_plans(
+    mod: Any, progress: Callable[[int, int], None] | None = None, targets: Sequence[str] = TARGETS
+) -> list[StockPlan]:
     """Build ``mod`` (parameters bound) in every configuration, each as its best planner lays it out.
 
     Shifts that C leaves undefined are given their mathematical result, so that the baseline can be run. ``progress`` is
@@ -57,20 +64,22 @@ def stock_plans(mod: Any, progress: Callable[[int, int], None] | None = None) ->
     """
     mod = tvm.IRModule.from_expr(define_shifts(mod["main"])[0])
     tried: list[Attempt] = []
-    built: list[tuple[Attempt, CBuild]] = []
-    choices = [(target, alter_op_layout) for target in TARGETS for alter_op_layout in (True, False)]
+    built: list[tuple[Attempt, CBuild, float]] = []
+    choices = [(target, alter_op_layout) for target in targets for alter_op_layout in (True, False)]
     for done, (target, alter_op_layout) in enumerate(choices):
         if progress:
             progress(done, len(choices))
+        started = time.perf_counter()
         attempts, build = _attempt(mod, target, alter_op_layout)
         tried += attempts
         if build:
-            built.append((next(a for a in attempts if a.workspace_bytes == build.workspace_bytes), build))
+            best = next(a for a in attempts if a.workspace_bytes == build.workspace_bytes)
+            built.append((best, build, time.perf_counter() - started))
     if not built:
         raise AotError(f"stock TVM builds none of its configurations: {tried[0].reason}")
     return [
-        StockPlan(best.target, best.alter_op_layout, best.planner, build.workspace_bytes, build, tuple(tried))
-        for best, build in built
+        StockPlan(best.target, best.alter_op_layout, best.planner, build.workspace_bytes, build, tuple(tried), seconds)
+        for best, build, seconds in built
     ]
 
 

@@ -83,9 +83,7 @@ def verify(
     reference, undefined = reference_build(model)
     samples = sample_inputs(model, inputs, seed)
     expected = _run(reference, samples, {POOL: reference.workspace_bytes}, {}, {}, sanitize=False)
-    pools = {pool.name: pool.peak_bytes for pool in compiled.pools}
-    places = compiled.input_places, compiled.output_places
-    actual = _run(compiled.build, samples, pools, *places, sanitize=sanitize)
+    actual = run_compiled(compiled, samples, sanitize=sanitize)
     pairs = [
         (expected.outputs[one.name], actual.outputs[other.name])
         for one, other in zip(reference.outputs, compiled.build.outputs, strict=True)
@@ -96,7 +94,7 @@ def verify(
         arena_bytes=compiled.arena_bytes,
         pools=compiled.pools,
         guard_intact=actual.guard_intact,
-        max_abs_diff=max(_largest_difference(one, other) for one, other in pairs),
+        max_abs_diff=max(largest_difference(one, other) for one, other in pairs),
         undefined_shift_channels=undefined,
         guard_faults=actual.guard_faults,
         tolerance=TOLERANCE if any(differs_as_float(one, other) for one, other in pairs) else None,
@@ -114,6 +112,13 @@ def reference_outputs(model: Model, inputs: Mapping[str, Array]) -> dict[str, Ar
     """What stock TVM's program answers on the host. Raises HostError."""
     build, _ = reference_build(model)
     return dict(_run(build, inputs, {POOL: build.workspace_bytes}, {}, {}, sanitize=False).outputs)
+
+
+def run_compiled(compiled: Compiled, inputs: Mapping[str, Array], *, sanitize: bool = False) -> HostRun:
+    """The program on the host, its pools between guard bytes. Raises HostError."""
+    pools = {pool.name: pool.peak_bytes for pool in compiled.pools}
+    places = compiled.input_places, compiled.output_places
+    return _run(compiled.build, inputs, pools, *places, sanitize=sanitize)
 
 
 def sample_inputs(model: Model, count: int, seed: int) -> dict[str, Array]:
@@ -192,10 +197,10 @@ def same(expected: Array, actual: Array) -> bool:
         return expected.tobytes() == actual.tobytes()
     finite = expected[np.isfinite(expected)].astype(np.float64)
     span = float(np.ptp(finite)) if finite.size else 0.0
-    return _largest_difference(expected, actual) <= TOLERANCE * span
+    return largest_difference(expected, actual) <= TOLERANCE * span
 
 
-def _largest_difference(one: Array, other: Array) -> float:
+def largest_difference(one: Array, other: Array) -> float:
     """0 exactly where the bytes are equal or the numbers compare equal; infinite against a NaN."""
     if one.dtype.kind == "f":
         difference = np.abs(one.astype(np.float64) - other.astype(np.float64))

@@ -72,5 +72,5 @@ def _bias(op: Convolution, place: Place, oc: Expr) -> Expr:
 def _requantised(op: Convolution, place: Place, oc: Expr) -> Expr:
     value, scales = place.scratch[0], place.constants[op.scales]
     if place.dtype == "int32":
-        value = rescaled(value, scales[oc * 3 + 1], scales[oc * 3 + 2]) + op.zero_out
+        value = rescaled(value, scales[oc * 3 + 1], scales[oc * 3 + 2], place.rounding) + op.zero_out
     return clipped(op, place, value)

@@ -9,7 +9,8 @@ from typing import Any
 
 from tvm import tir
 
-from tvm_pex.graph import Add, Concat, Convolution, Pool, Rescale, Shape
+from tvm_pex.graph import Add, Binary, Concat, Convolution, Pool, Rescale, Shape
+from tvm_pex.rounding import LARGEST_WITHOUT_NUDGE, NUDGE, Rounding
 
 Expr = Any  # tir.PrimExpr, or a Python int
 
@@ -83,7 +84,7 @@ class Place:
 
     ``slice_in`` and ``slice_out`` are channels of a slice where the input or the output is taken by slices.
     ``written`` are the inputs, by position, that lie in the output already. A ``kernel`` in C computes whole runs of
-    pixels; some copy windows to a ``patch``, a TIR buffer.
+    pixels; some copy windows to a ``patch``, a TIR buffer. ``rounding`` is the graph's.
     """
 
     inputs: tuple[Store, ...]
@@ -98,6 +99,7 @@ class Place:
     written: frozenset[int] = frozenset()
     kernel: str | None = None
     patch: Any = None
+    rounding: Rounding = "tvm"
 
     @property
     def dtype(self) -> str:
@@ -118,21 +120,29 @@ def cast(dtype: str, value: Expr) -> Expr:
     return tir.Cast(dtype, value) if isinstance(value, tir.PrimExpr) else tir.const(value, dtype)
 
 
-def rescaled(value: Expr, multiplier: Expr, shift: Expr) -> Expr:
-    """floor((value * multiplier + 2**(shift - 1)) / 2**shift) in 64 bits, as int32."""
+def rescaled(value: Expr, multiplier: Expr, shift: Expr, rounding: Rounding) -> Expr:
+    """``rescale`` of tvm_pex.rounding for a shift from 1 on, in 64 bits, as int32."""
     wide = tir.Cast("int64", value) * tir.Cast("int64", cast("int32", multiplier))
     bits = tir.Cast("int64", cast("int32", shift))
     half = tir.shift_left(tir.const(1, "int64"), bits - 1)
+    if rounding == "tflite":
+        half = half + _nudge(value, shift)
     return tir.Cast("int32", tir.shift_right(wide + half, bits))
 
 
-def rescaled_by(rescale: Rescale, value: Expr) -> Expr:
+def _nudge(value: Expr, shift: Expr) -> Expr:
+    """What TFLite's rounding adds to a half."""
+    nudge = tir.Select(value < 0, tir.const(-NUDGE, "int64"), tir.const(NUDGE, "int64"))
+    return tir.Select(cast("int32", shift) > LARGEST_WITHOUT_NUDGE, nudge, tir.const(0, "int64"))
+
+
+def rescaled_by(rescale: Rescale, value: Expr, rounding: Rounding) -> Expr:
     """The rescaled difference to ``zero_in``, without ``zero_out``."""
     value = value - rescale.zero_in
-    return value if rescale.shift == 0 else rescaled(value, rescale.multiplier, rescale.shift)
+    return value if rescale.shift == 0 else rescaled(value, rescale.multiplier, rescale.shift, rounding)
 
 
-def clipped(op: Convolution | Pool | Add | Concat, place: Place, value: Expr) -> Expr:
+def clipped(op: Convolution | Pool | Add | Binary | Concat, place: Place, value: Expr) -> Expr:
     """The value within the operator's limits, in the output's type."""
     if math.isfinite(op.high):
         value = tir.min(value, place.wide(op.high))

@@ -4,6 +4,7 @@
 #define PEX_DEPTHWISE_3X3_H
 
 #include "pex_kernels.h"
+#include "pex_rounding.h"
 
 /* A row of inputs, of one channel: the first one, and bytes from it to those in the columns behind it. */
 struct pex_columns {
@@ -76,11 +77,11 @@ struct pex_job {
   PEX_LOAD(", r9, lsl #3") PEX_ADD("r3", "r6")
 /* See pex_requantise.h. */
 #define PEX_PUT(sum, place)                              \
-  "smull r10, r11, " sum ", r4\n"                        \
-  "asr r11, r5\n"                                        \
-  "add r11, r6\n"                                        \
-  "ssat r11, #8, r11, asr #1\n"                          \
-  "strb r11, [" place "]\n"
+  PEX_EVEN_SUM(sum) PEX_HIGH(sum, "r4", "r10")           \
+  "asr " sum ", r5\n"                                    \
+  "add " sum ", r6\n"                                    \
+  "ssat " sum ", #8, " sum ", asr #1\n"                  \
+  "strb " sum ", [" place "]\n"
 #define PEX_END(last)                                                                     \
   "ldr r7, [sp, #76]\n"                                                                   \
   "ldr r4, [r7, #16]\n" /* multiplier */                                                  \

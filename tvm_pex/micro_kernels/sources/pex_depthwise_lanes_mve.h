@@ -4,9 +4,8 @@
 #ifndef PEX_DEPTHWISE_LANES_MVE_H
 #define PEX_DEPTHWISE_LANES_MVE_H
 
-#include <arm_mve.h>
-
 #include "pex_kernels.h"
+#include "pex_rounding.h"
 #include "pex_window.h"
 
 #define FIRST(x, increment)                    \
@@ -38,7 +37,7 @@
 #define SCALE(k)                                            \
   "vldrw.32 %q[t], [%[block], #48 * " #k " + 16]\n"         \
   "vldrw.32 %q[v], [%[block], #48 * " #k " + 32]\n"         \
-  "vmulh.s32 %q[of" #k "], %q[of" #k "], %q[t]\n"           \
+  PEX_HIGHS("%q[of" #k "]", "%q[t]")                        \
   "vrshl.s32 %q[of" #k "], %q[of" #k "], %q[v]\n"
 #define NARROW(zero)                                        \
   "vqmovnb.s32 %q[even], %q[of0]\n"                         \

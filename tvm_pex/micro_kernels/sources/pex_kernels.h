@@ -35,7 +35,7 @@ struct pex_parameters {
   int32_t low, high;
 };
 
-/* The result is clip((((sum * multiplier) >> 32 >> shift) + offset) >> 1): see pex_requantise.h. */
+/* The result is clip((((sum * multiplier) >> 32 >> shift) + offset) >> 1), or nearly so: see pex_rounding_*.h. */
 struct pex_block {
   int32_t bias[4], multiplier[4], shift[4];
 };
@@ -72,7 +72,7 @@ int32_t pex_depthwise_lanes(int8_t* x, int8_t* weights, int32_t* parameters, int
                             int32_t pixels, int32_t first);
 
 /* y[i] = clip(((a[i] * scale_a + half_a) >> SHIFT) + ((b[i] * scale_b + half_b) >> SHIFT)), the zero points being in
- * the halves; `parameters` are scale_a, half_a, scale_b, half_b, low, high. */
+ * the halves; `parameters` are scale_a, half_a, scale_b, half_b, low, high. Or see pex_add_tflite.c. */
 int32_t pex_add(int8_t* a, int8_t* b, int32_t* parameters, int8_t* y, int32_t count);
 
 /* Adds `pixels` pixels to one sum a channel. */

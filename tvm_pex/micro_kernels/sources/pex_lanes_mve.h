@@ -56,7 +56,7 @@ struct short_pixel {
                      "vmov q5[2], q5[0], %[a], %[c]\n"                                                          \
                      "vmov q5[3], q5[1], %[b], %[d]\n"                                                          \
                      "vldrw.32 q4, [%[block]], #16\n"                                                           \
-                     "vmulh.s32 q5, q5, q4\n"                                                                   \
+                     PEX_HIGHS("q5", "q4")                                                                      \
                      "vldrw.32 q4, [%[block]], #16\n"                                                           \
                      "vrshl.s32 q5, q5, q4\n"                                                                   \
                      "vadd.i32 q5, q5, %[at]\n"                                                                 \

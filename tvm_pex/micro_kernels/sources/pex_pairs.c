@@ -33,8 +33,8 @@ static void compute(struct pex_job job, const int8_t* const* runs, int32_t count
     const struct pex_block* block = job.block;
     job.sums = sums, job.end = block + 1;
     job.weights = two ? pex_two_sums(&job) : pex_one_sums(&job);
-    pex_put(job.y, sums[0], sums[1], sums[2], sums[3], block, p, left);
-    if (two) pex_put(job.y2, sums[4], sums[5], sums[6], sums[7], block, p, left);
+    pex_put(job.y, sums[0], pex_odd(sums[1]), sums[2], pex_odd(sums[3]), block, p, left);
+    if (two) pex_put(job.y2, sums[4], pex_odd(sums[5]), sums[6], pex_odd(sums[7]), block, p, left);
     job.block = job.end, job.y += 4, job.y2 += 4;
   }
 }

@@ -107,30 +107,25 @@ PEX_INLINE const int8_t* pex_two_sums(struct pex_job* job) {
 
 #define PEX_COPY_SUMS "mov r8, r4\nmov r9, r5\nmov r10, r6\nmov r11, r7\n"
 
-/* The results of channel k, see pex_requantise.h. */
-#if defined(__ARM_FEATURE_DSP)
-#define PEX_HIGH(sum) "smmul " sum ", " sum ", r12\n"
-#else
-#define PEX_HIGH(sum) "smull lr, " sum ", r12, " sum "\n"
-#endif
+/* The results of channel k, see pex_requantise.h; `SUM` is PEX_EVEN_SUM or PEX_ODD_SUM. */
 #define PEX_HALF(sum) "add " sum ", r3\nssat " sum ", #8, " sum ", asr #1\n"
-#define PEX_SCALE_ONE(a, multiplier, shift)                                                      \
-  "ldr r12, [r1, #" multiplier "]\n" PEX_HIGH(a) "ldr r12, [r1, #" shift "]\nasr " a ", r12\n"  \
-  PEX_HALF(a)
-#define PEX_SCALE_TWO(a, b, multiplier, shift)                                                    \
-  "ldr r12, [r1, #" multiplier "]\n" PEX_HIGH(a) PEX_HIGH(b) "ldr r12, [r1, #" shift "]\n"       \
-  "asr " a ", r12\nasr " b ", r12\n" PEX_HALF(a) PEX_HALF(b)
+#define PEX_SCALE_ONE(SUM, a, multiplier, shift)                                                           \
+  "ldr r12, [r1, #" multiplier "]\n" SUM(a) PEX_HIGH(a, "r12", "lr") "ldr r12, [r1, #" shift "]\n"       \
+  "asr " a ", r12\n" PEX_HALF(a)
+#define PEX_SCALE_TWO(SUM, a, b, multiplier, shift)                                                        \
+  "ldr r12, [r1, #" multiplier "]\n" SUM(a) PEX_HIGH(a, "r12", "lr") SUM(b) PEX_HIGH(b, "r12", "lr")      \
+  "ldr r12, [r1, #" shift "]\nasr " a ", r12\nasr " b ", r12\n" PEX_HALF(a) PEX_HALF(b)
 #define PEX_STORE(a, b, c, d, y) \
   "strb " a ", [" y "], #1\nstrb " b ", [" y "], #1\nstrb " c ", [" y "], #1\nstrb " d ", [" y "], #1\n"
 #define PEX_PUT_ONE                                                               \
   "sub r5, r4\nsub r7, r6\n"                                                      \
-  PEX_SCALE_ONE("r4", "0", "16") PEX_SCALE_ONE("r5", "4", "20")                   \
-  PEX_SCALE_ONE("r6", "8", "24") PEX_SCALE_ONE("r7", "12", "28")                  \
+  PEX_SCALE_ONE(PEX_EVEN_SUM, "r4", "0", "16") PEX_SCALE_ONE(PEX_ODD_SUM, "r5", "4", "20")       \
+  PEX_SCALE_ONE(PEX_EVEN_SUM, "r6", "8", "24") PEX_SCALE_ONE(PEX_ODD_SUM, "r7", "12", "28")      \
   "ldr r12, [r0, #28]\n" PEX_STORE("r4", "r5", "r6", "r7", "r12") "str r12, [r0, #28]\n"
 #define PEX_PUT_TWO                                                               \
   "sub r5, r4\nsub r7, r6\nsub r9, r8\nsub r11, r10\n"                            \
-  PEX_SCALE_TWO("r4", "r8", "0", "16") PEX_SCALE_TWO("r5", "r9", "4", "20")       \
-  PEX_SCALE_TWO("r6", "r10", "8", "24") PEX_SCALE_TWO("r7", "r11", "12", "28")    \
+  PEX_SCALE_TWO(PEX_EVEN_SUM, "r4", "r8", "0", "16") PEX_SCALE_TWO(PEX_ODD_SUM, "r5", "r9", "4", "20")     \
+  PEX_SCALE_TWO(PEX_EVEN_SUM, "r6", "r10", "8", "24") PEX_SCALE_TWO(PEX_ODD_SUM, "r7", "r11", "12", "28")  \
   "ldrd r12, lr, [r0, #28]\n" PEX_STORE("r4", "r5", "r6", "r7", "r12")            \
   PEX_STORE("r8", "r9", "r10", "r11", "lr") "strd r12, lr, [r0, #28]\n"
 

@@ -1,23 +1,16 @@
-/* The requantise of tvm_pex.graph in few instructions: floor((v * m + 2^(s - 1)) / 2^s) + z, for s >= 33.
- *
- * The low word of the product cannot change the floor. The half that rounds is the last of the bits that are shifted
- * out, so it comes with the zero point: ((high word >> (s - 33)) + 1 + 2 z) >> 1. The parameters hold s - 33. */
+/* The requantise of tvm_pex.graph in few instructions. pex_rounding.h is pex_rounding_tvm.h or pex_rounding_tflite.h, as
+ * the program was asked to round. */
 #ifndef PEX_REQUANTISE_H
 #define PEX_REQUANTISE_H
 
 #include "pex_kernels.h"
-
-/* Twice the result, and a fraction. */
-PEX_INLINE int32_t pex_twice(int32_t sum, int32_t multiplier, int32_t shift, int32_t offset) {
-  int32_t high = (int32_t)(((int64_t)sum * multiplier) >> 32);
-  return (high >> shift) + offset;
-}
+#include "pex_rounding.h"
 
 PEX_INLINE int32_t pex_clip(int32_t value, int32_t low, int32_t high) {
   return value < low ? low : value > high ? high : value;
 }
 
-/* Half of it, within 8 bits: one instruction where compilers do not find it by themselves. */
+/* Half of pex_twice, within 8 bits: one instruction where compilers do not find it by themselves. */
 PEX_INLINE int8_t pex_half(int32_t twice) {
 #if defined(__ARM_FEATURE_SAT)
   int32_t result;

@@ -1,11 +1,10 @@
-/* pex_requantise.h for vectors of four sums. The shift by s - 33, the half and the loss of the last bit are a rounding
- * shift by s - 32. To the left by its negative: that is what parameters for vectors hold, the complement of s - 33. */
+/* pex_requantise.h for vectors of four sums. The shift, the half and the loss of the last bit are a rounding shift by one
+ * bit more. To the left by its negative: that is what parameters for vectors hold, the complement of the shift. */
 #ifndef PEX_REQUANTISE_MVE_H
 #define PEX_REQUANTISE_MVE_H
 
-#include <arm_mve.h>
-
 #include "pex_kernels.h"
+#include "pex_rounding.h"
 
 /* What holds for all channels. */
 struct pex_limits {
@@ -19,7 +18,7 @@ PEX_INLINE struct pex_limits pex_limits(const struct pex_parameters* p) {
 
 /* Four results, of 32 bits. */
 PEX_INLINE int32x4_t pex_results(int32x4_t sums, int32x4_t multiplier, int32x4_t shift, struct pex_limits limits) {
-  int32x4_t high = vmulhq_s32(vshlq_r_s32(sums, limits.left_shift), multiplier);
+  int32x4_t high = pex_highs(vshlq_r_s32(sums, limits.left_shift), multiplier);
   int32x4_t result = vaddq_n_s32(vrshlq_s32(high, shift), limits.zero);
   return vminq_s32(vmaxq_s32(result, limits.low), limits.high);
 }

@@ -145,7 +145,8 @@ def link(
     done = _gcc(command, folder)
     overflow = _OVERFLOW.search(done.stderr)
     if done.returncode and overflow:
-        raise TooSmallError(board, overflow[1], int(overflow[2]), without_stack=stack_bytes == 0)
+        excess = int(overflow[2]) + (_missing_for_vectors(board) if overflow[1] == "FLASH" else 0)
+        raise TooSmallError(board, overflow[1], excess, without_stack=stack_bytes == 0)
     _check(done)
     return folder / name
 
@@ -182,10 +183,15 @@ def _pointers(ports: Sequence[CPort], offsets: Mapping[str, int]) -> str:
     return ", ".join(f"arena + {offsets[port.name]}" for port in ports)
 
 
+def _missing_for_vectors(board: Board) -> int:
+    """By how much a flash is too small for the vector table alone, if it is the one that holds it."""
+    return max(_VECTOR_BYTES - board.flash.bytes, 0) if board.boot == board.flash.origin else 0
+
+
 def _linker_script(board: Board, stack_bytes: int) -> str:
     flash = board.flash
     if board.boot == flash.origin:
-        flash = Memory(flash.origin + _VECTOR_BYTES, flash.bytes - _VECTOR_BYTES)
+        flash = Memory(flash.origin + _VECTOR_BYTES, max(flash.bytes - _VECTOR_BYTES, 0))
     values = {
         "boot_origin": hex(board.boot),
         "flash_origin": hex(flash.origin),

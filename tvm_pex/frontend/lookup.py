@@ -1,0 +1,157 @@
+"""Reads chains of element-wise calls from one 8-bit tensor to another as Lookups, whatever they compute.
+
+1. A chain is everything between the two tensors: calls that give each element from the elements at the same place, and
+   constants, of one value or of one for each channel. Views count where no constant differs between channels.
+2. It reaches back as far as one 8-bit tensor alone decides the result, and nothing else reads it.
+3. Its table is what TVM computes for all 256 values: one for all channels, or one for each of at most ``MOST_TABLES``.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from tvm import relay
+
+from tvm_pex._tvm import tvm
+from tvm_pex.frontend.claim import NAMELESS, Claim, Readers
+from tvm_pex.frontend.shifts import define_shifts
+from tvm_pex.frontend.tabulate import tabulated
+from tvm_pex.frontend.values import byte_dtype, graph_shape, is_byte, is_view, op_name, static_shape
+from tvm_pex.graph import VALUES, Lookup
+
+MOST_TABLES = 64
+"""Tables of one operator: 16 KiB of flash."""
+
+_MOVES = ("copy", "broadcast_to")
+"""Calls that TVM counts as element-wise, but that compute nothing."""
+
+_SAFE = ("clip", "nn.relu", "maximum", "minimum", "cast")
+_NARROW = ("int8", "uint8", "int16", "uint16")
+"""Types in which others overflow: C does not wrap before the value is stored, and where that is TVM decides."""
+
+
+@dataclass(frozen=True)
+class _Chain:
+    """All calls from ``sources``, which are no part of it, to the result, and their constants."""
+
+    sources: tuple[relay.Expr, ...]
+    calls: tuple[relay.Call, ...]
+    constants: tuple[relay.Constant, ...]
+
+    @property
+    def source(self) -> relay.Expr:
+        (source,) = self.sources
+        return source
+
+    def behind(self, *others: _Chain) -> _Chain:
+        """With those in front of it that give its sources from theirs, which are the same."""
+        calls, constants = self.calls, self.constants
+        for other in others:
+            calls, constants = calls + other.calls, constants + other.constants
+        return _Chain(others[0].sources, calls, constants)
+
+
+def read_lookup(call: relay.Call, readers: Readers) -> Claim | None:
+    """The longest chain that ends with ``call`` as one Lookup; None if there is none."""
+    chain = _chain(call)
+    while chain and readers[chain.source] == 1:
+        before = _chain(chain.source)
+        longer = before and chain.behind(before)
+        if longer is None or _tables(longer) is None:
+            break
+        chain = longer
+    return _claim(call, chain) if chain else None
+
+
+def _chain(end: relay.Expr) -> _Chain | None:
+    """The shortest from one source to ``end``: where there are several, from the nearest that decides all of them."""
+    chain = _last_part(end)
+    if chain and len(chain.sources) > 1:
+        functions = [_functions_to(source) for source in chain.sources]
+        common = next((source for source in functions[0] if all(source in others for others in functions)), None)
+        chain = chain.behind(*(others[common] for others in functions)) if common else None
+    return None if chain is None or not chain.sources or _tables(chain) is None else chain
+
+
+def _functions_to(end: relay.Expr) -> dict[relay.Expr, _Chain]:
+    """Chains to ``end`` by their source: none, and as far back as there is a single one."""
+    chain = _Chain((end,), (), ())
+    found = {end: chain}
+    while (part := _last_part(chain.source)) and len(part.sources) == 1:
+        chain = chain.behind(part)
+        found[chain.source] = chain
+    return found
+
+
+def _last_part(end: relay.Expr) -> _Chain | None:
+    """From the nearest 8-bit tensors to ``end``."""
+    sources, calls, constants = dict[relay.Expr, None](), dict[relay.Call, None](), list[relay.Constant]()
+    found = [end]
+    while found:
+        expr = found.pop()
+        if isinstance(expr, relay.Constant):
+            constants.append(expr)
+        elif expr is not end and is_byte(expr):
+            sources[expr] = None
+        elif not (_by_element(expr) or is_view(expr)):
+            return None
+        elif expr not in calls:
+            calls[expr] = None
+            found.extend(expr.args)
+    return _Chain(tuple(sources), tuple(calls), tuple(constants))
+
+
+def _by_element(expr: relay.Expr) -> bool:
+    name = op_name(expr)
+    if not name:
+        return False
+    if not name.startswith("qnn.") and name not in _SAFE and getattr(expr.checked_type, "dtype", "") in _NARROW:
+        return False
+    pattern = expr.op.get_attr("TOpPattern") if name not in _MOVES else None
+    return pattern is not None and pattern <= relay.op.OpPattern.BROADCAST
+
+
+def _tables(chain: _Chain) -> int | None:
+    """How many tables the chain needs, 1 or one for each channel; None if it is none, or they are too many."""
+    shape = static_shape(chain.source)
+    shapes = [static_shape(call) for call in chain.calls]
+    lists = [static_shape(constant) for constant in chain.constants if math.prod(static_shape(constant)) > 1]
+    if not lists:
+        return 1 if all(math.prod(other) == math.prod(shape) for other in shapes) else None
+    alike = all(other == shape for other in shapes)
+    by_channel = all(other[-1] == math.prod(other) == shape[-1] for other in lists) and shape[-1] <= MOST_TABLES
+    last = all(_axis(call) in (-1, len(shape) - 1) for call in chain.calls)
+    return shape[-1] if alike and by_channel and last else None
+
+
+def _axis(call: relay.Call) -> int:
+    """Along which constants lie that have no shape of their own."""
+    return int(getattr(call.attrs, "axis", -1))
+
+
+def _claim(call: relay.Call, chain: _Chain) -> Claim | None:
+    tables = _tables(chain)
+    assert tables
+    rank = max(len(static_shape(expr)) for expr in (chain.source, *chain.calls))
+    value = relay.var("x", shape=(VALUES, *[1] * (rank - 2), tables), dtype=byte_dtype(chain.source))
+    function = relay.Function([value], _Applied(chain.source, value).visit(call))
+    typed = relay.transform.InferType()(tvm.IRModule.from_expr(function))["main"]
+    defined, undefined = define_shifts(typed)
+    table = tabulated(tvm.ir.save_json(defined))
+    if table is None:
+        return None
+    operator = Lookup(NAMELESS, (), (graph_shape(chain.source),), NAMELESS, NAMELESS)
+    shape, dtype = graph_shape(call), byte_dtype(call)
+    return Claim("lookup", operator, (chain.source,), shape, dtype, {"table": table}, undefined)
+
+
+class _Applied(relay.ExprMutator):  # type: ignore[misc]
+    """A chain with another tensor, of any shape, in the place of its source."""
+
+    def __init__(self, source: relay.Expr, value: relay.Expr) -> None:
+        super().__init__()
+        self.memo_map[source] = value
+
+    def visit_call(self, call: relay.Call) -> relay.Expr:
+        return self.visit(call.args[0]) if is_view(call) else super().visit_call(call)
