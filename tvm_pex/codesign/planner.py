@@ -14,24 +14,27 @@ from tvm_pex.graph import Graph
 
 
 class Planner:
-    """To be used as a context. Its processes import neither TensorFlow nor TVM."""
+    """To be used as a context. With one job it plans in this process; others import neither TensorFlow nor TVM."""
 
     def __init__(self, overwrite_input: bool = False, jobs: int | None = None) -> None:
         self._measure = partial(arena_load, overwrite_input=overwrite_input)
-        self._pool = ProcessPoolExecutor(jobs or os.cpu_count(), multiprocessing.get_context("spawn"))
         self._known: dict[str, Load] = {}
+        count = jobs or os.cpu_count() or 1
+        self._pool = ProcessPoolExecutor(count, multiprocessing.get_context("spawn")) if count > 1 else None
 
     def __enter__(self) -> Planner:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
-        self._pool.shutdown(wait=False, cancel_futures=True)
+        if self._pool:
+            self._pool.shutdown(wait=False, cancel_futures=True)
 
     def arenas(self, graphs: Sequence[Graph]) -> list[Load]:
         """The planned arena of each."""
         wanted = {graph.to_json(): graph for graph in graphs}
         new = [text for text in wanted if text not in self._known]
-        self._known.update(zip(new, self._pool.map(self._measure, [wanted[text] for text in new])))
+        each = self._pool.map if self._pool else map
+        self._known.update(zip(new, each(self._measure, [wanted[text] for text in new])))
         return [self._known[graph.to_json()] for graph in graphs]
 
 

@@ -1,7 +1,7 @@
 """What a run of pruning has done so far, in a folder: it goes on after an interrupt from its last whole round.
 
-``settings.json`` is what was asked for, ``rounds.csv`` a line for each round, ``NNN.keras`` the network after the last
-one, ``final.keras`` the one that was trained to the end. Files appear as a whole; ``rounds.csv`` says which count.
+``settings.json`` is what was asked for, ``rounds.csv`` has a line for each round, ``NNN.keras`` is the network after
+it, ``final.keras`` the one that was trained to the end. Files appear as a whole; ``rounds.csv`` says which count.
 """
 
 from __future__ import annotations
@@ -67,19 +67,16 @@ class State:
 
     def write(self, rounds: Sequence[Round], model: Any) -> None:
         """The network first: without its line it does not count."""
-        last = rounds[-1].round
-        self.save(model, self._network(last))
+        self.save(model, self.network(rounds))
         text = io.StringIO(newline="")
         writer = csv.DictWriter(text, [field.name for field in dataclasses.fields(Round)], lineterminator="\n")
         writer.writeheader()
         writer.writerows(dataclasses.asdict(done) for done in rounds)
         write_whole(self.folder / "rounds.csv", text.getvalue().encode())
-        if last:
-            self._network(last - 1).unlink(missing_ok=True)
 
     def network(self, rounds: Sequence[Round]) -> Path:
         """The file of the network after the last of ``rounds``."""
-        return self._network(rounds[-1].round)
+        return self.folder / f"{rounds[-1].round:03}.keras"
 
     @property
     def final(self) -> Path:
@@ -90,6 +87,3 @@ class State:
         partial = path.with_name(f".{os.getpid()}.{path.name}")
         model.save(partial)
         os.replace(partial, path)
-
-    def _network(self, number: int) -> Path:
-        return self.folder / f"{number:03}.keras"

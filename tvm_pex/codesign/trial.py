@@ -18,7 +18,7 @@ from tvm_pex.files import write_whole
 from tvm_pex.report.rounds_plot import rounds_svg
 from tvm_pex.scheduling.search import ALL_AXES
 
-_CALIBRATION = 200
+CALIBRATION = 200
 
 
 @dataclass(frozen=True)
@@ -64,7 +64,7 @@ def run_trial(trial: Trial, folder: Path, output: Path, report: Report, jobs: in
     rounds = state.rounds()
     write_whole(folder / "rounds.svg", rounds_svg(f"Pruning {trial.model.stem}", rounds, settings.ram).encode())
     report("quantising", None, None)
-    write_whole(output, to_tflite(model, data.train.inputs[:_CALIBRATION]))
+    write_whole(output, to_tflite(model, data.train.inputs[:CALIBRATION]))
     report("compiling, verifying, running on the test split", None, None)
     axes = () if settings.method == "layers" else ALL_AXES
     verdict = judge(output, data.test, settings.ram, axes, settings.overwrite_input)
