@@ -2,7 +2,7 @@
 
 Its int8 file has the convolutions' weights with batch normalisation folded in. Here each gets its normalisation back:
 with the mean and the deviation that its results have on training images, which change nothing now and are what
-fine-tuning expects.
+fine-tuning expects. The file was trained on all training images: those of validation are no judge of this network.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ import numpy.typing as npt
 
 from tvm_pex.cli.planning import check_output
 from tvm_pex.cli.prune import errors, progress
+from tvm_pex.codesign.conversion import quiet
 from tvm_pex.codesign.data import DEFAULT, load
 from tvm_pex.codesign.training import accuracy, tensorflow
 
@@ -32,8 +33,9 @@ Array = npt.NDArray[Any]
 
 def weights_of(tf: Any, content: bytes) -> list[tuple[Array, Array]]:
     """Kernel and bias of each layer that has them, in the order in which they run."""
-    interpreter = tf.lite.Interpreter(model_content=content)
-    interpreter.allocate_tensors()
+    with quiet():
+        interpreter = tf.lite.Interpreter(model_content=content)
+        interpreter.allocate_tensors()
     details = {tensor["index"]: tensor for tensor in interpreter.get_tensor_details()}
 
     def real(index: int) -> Array:
@@ -83,8 +85,8 @@ def main(file: Path, output: Path) -> None:
         step("measuring", None, None)
         restore(tf, model, weights_of(tf, file.read_bytes()), data.train.inputs[:SAMPLES])
         model.save(output)
-        share = accuracy(model, data.validation)
-    click.echo(f"{output}: {100 * share:.2f} % of {len(data.validation):,} validation samples")
+        share = accuracy(model, data.test)
+    click.echo(f"{output}: {100 * share:.2f} % of {len(data.test):,} test samples")
 
 
 if __name__ == "__main__":
