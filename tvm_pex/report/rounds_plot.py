@@ -6,13 +6,12 @@ from collections.abc import Sequence
 from xml.etree import ElementTree
 
 from tvm_pex.codesign.state import Round
-from tvm_pex.report.drawing import COLOURS, WIDTH, Axes, add, picture, stand_alone, text, written
+from tvm_pex.report.drawing import COLOURS, WIDTH, Axes, add, picture, text, written
 
 
 def rounds_svg(title: str, rounds: Sequence[Round], ram: int) -> str:
     """A picture that stands alone."""
-    svg, size = picture(2, title)
-    stand_alone(svg, size)
+    svg = picture(title, 2)
     most = max(done.arena_bytes for done in rounds)
     by_round = Axes(svg, 0, (0, max(rounds[-1].round, 1)), (0, max(most, ram)))
     by_round.draw("Arena", "round", "bytes")
