@@ -245,6 +245,17 @@ def test_a_decoder_keeps_the_clock_of_its_finest_rows() -> None:
     assert fault_of_schedule(graph, Schedule((segment,))) is None
 
 
+def test_strips_of_a_decoder() -> None:
+    """Columns that two strips compute, counted in columns of tensors that have half as many."""
+    maker = GraphMaker()
+    low = maker.same(maker.source("x", (5, 8, 2)), 2)
+    maker.same(maker.same(maker.nearest(low, (2, 2)), 2), 2, (5, 5))
+    graph = maker.graph()
+    segment = make_segment(graph, graph.operators, ("rows", "pixels"), strips=2)
+    assert [stage.origin for stage in segment.stages] == [(4, -2), (8, -3), (8, -2), (8, 0)]
+    assert fault_of_schedule(graph, Schedule((segment,))) is None
+
+
 def test_clocks_that_share_too_few_moments() -> None:
     maker = GraphMaker()
     maker.nearest(maker.same(maker.source("x", (8, 8, 2)), 2), (15, 1), (8, 1))
