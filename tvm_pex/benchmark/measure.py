@@ -132,12 +132,7 @@ class _Meter:
     def _agreement(self) -> Json | None:
         """With the reference kernels, by rounding.
 
-        <<<<<<< HEAD
-                None where there are none, where no operator is ours, and of floats, which need not have the same bytes.
-        =======
-                None where there are none, where no operator is ours, and of floats, which are the same within a tolerance or
-                not.
-        >>>>>>> main
+        None where there are none, where no operator is ours, and of floats, which need not have the same bytes.
         """
         if any(port.dtype.startswith("float") for port in self.case.model.outputs):
             return None
