@@ -189,9 +189,9 @@ PEX_INLINE void add_three_pixels(int32_t sums[6], const struct run* run, const i
 }
 
 /* The results of four channels, or of fewer if there are no more. */
-PEX_INLINE void put(int32x4_t sums, int32_t channels, const struct pex_block* block, const struct pex_limits* limits,
+PEX_INLINE void put(int32x4_t sums, int32_t channels, const struct pex_block* block, struct pex_limits limits,
                     int8_t* y) {
-  int32x4_t results = pex_results(sums, vld1q_s32(block->multiplier), vld1q_s32(block->shift), *limits);
+  int32x4_t results = pex_results(sums, vld1q_s32(block->multiplier), vld1q_s32(block->shift), limits);
   __asm__ volatile("dlstp.32 lr, %[channels]\nvstrb.32 %q[results], [%[y]]\nlctp\n"
                    :
                    : [channels] "r"(channels), [results] "w"(results), [y] "l"(y)
@@ -200,8 +200,9 @@ PEX_INLINE void put(int32x4_t sums, int32_t channels, const struct pex_block* bl
 
 /* These two are not inlined, so that what they keep lies on the stack in turn. */
 __attribute__((noinline)) static void one_pixel(const struct runs* runs, const int8_t* w, const struct pex_block* block,
-                                                const struct pex_parameters* p, const struct pex_limits* limits,
+                                                const struct pex_parameters* p, const struct pex_limits* given,
                                                 int8_t* y) {
+  struct pex_limits limits = *given; /* in registers */
   int32_t depth = p->depth;
   for (int32_t left = p->outputs; left > 0; left -= 4, w += 4 * depth, block++, y += 4) {
     int32_t sums[4] = {block->bias[0], block->bias[1], block->bias[2], block->bias[3]};
@@ -222,7 +223,8 @@ PEX_INLINE void find_runs(struct run* runs, const struct pex_window* window, int
 
 __attribute__((noinline)) static void three_pixels(const struct pex_window* window, int32_t bytes, const int8_t* w,
                                                    const struct pex_block* block, const struct pex_parameters* p,
-                                                   const struct pex_limits* limits, int8_t* y) {
+                                                   const struct pex_limits* given, int8_t* y) {
+  struct pex_limits limits = *given; /* in registers */
   struct run runs[PEX_ROWS + 1];
   find_runs(runs, window, bytes);
   int32_t depth = p->depth, pitch = p->output_pitch;
