@@ -6,7 +6,9 @@
 #include "pex_requantise_mve.h"
 #include "pex_window.h"
 
-#define PIXELS 3 /* whose sums are kept at once */
+#define SLICE 16 /* output channels whose sums are kept at once */
+#define PIXELS 3 /* whose sums are */
+#define LOW 5    /* rows of a window then, at most */
 
 /* 1. Inputs of at most four vectors, which stay in registers: all products of a pixel with four channels at a time. */
 
@@ -99,7 +101,7 @@ static void short_pixels(const int8_t* x, int32_t next, int32_t bytes, int32_t p
     short_pixel(&pixel, vectors, limits.low, limits.high);
 }
 
-/* 2. Any inputs: sums of four channels are kept, then requantised. */
+/* 2. Any inputs: sums of a slice of channels are kept, then requantised. */
 
 /* Runs of `bytes` inputs; `beyond` is how far vectors reach behind them. */
 struct runs {
@@ -188,26 +190,35 @@ PEX_INLINE void add_three_pixels(int32_t sums[6], const struct run* run, const i
   sums[0] = a, sums[1] = b, sums[2] = c, sums[3] = d, sums[4] = e, sums[5] = f;
 }
 
-/* The results of four channels, or of fewer if there are no more. */
-PEX_INLINE void put(int32x4_t sums, int32_t channels, const struct pex_block* block, struct pex_limits limits,
-                    int8_t* y) {
-  int32x4_t results = pex_results(sums, vld1q_s32(block->multiplier), vld1q_s32(block->shift), limits);
-  __asm__ volatile("dlstp.32 lr, %[channels]\nvstrb.32 %q[results], [%[y]]\nlctp\n"
-                   :
-                   : [channels] "r"(channels), [results] "w"(results), [y] "l"(y)
-                   : "lr", "memory");
+/* The results of a slice of channels; `pixels` is 1 or PIXELS. */
+PEX_INLINE void requantise(const int32_t* sums, int32_t pixels, int32_t channels, const struct pex_block* block,
+                           int32_t pitch, struct pex_limits limits, int8_t* y) {
+  for (; channels > 0; channels -= 4, sums += 4, block++, y += 4) {
+    int32x4_t multiplier = vld1q_s32(block->multiplier), shift = vld1q_s32(block->shift);
+    for (int32_t k = 0; k < pixels; k++) {
+      int32x4_t results = pex_results(vld1q_s32(sums + k * SLICE), multiplier, shift, limits);
+      int8_t* to = y + k * pitch;
+      __asm__ volatile("dlstp.32 lr, %[channels]\nvstrb.32 %q[results], [%[to]]\nlctp\n"
+                       :
+                       : [channels] "r"(channels), [results] "w"(results), [to] "l"(to)
+                       : "lr", "memory");
+    }
+  }
 }
 
-/* These two are not inlined, so that what they keep lies on the stack in turn. */
+/* These two are not inlined, so that their sums lie on the stack in turn. */
 __attribute__((noinline)) static void one_pixel(const struct runs* runs, const int8_t* w, const struct pex_block* block,
-                                                const struct pex_parameters* p, const struct pex_limits* given,
-                                                int8_t* y) {
+                      const struct pex_parameters* p, const struct pex_limits* given, int8_t* y) {
   struct pex_limits limits = *given; /* in registers */
-  int32_t depth = p->depth;
-  for (int32_t left = p->outputs; left > 0; left -= 4, w += 4 * depth, block++, y += 4) {
-    int32_t sums[4] = {block->bias[0], block->bias[1], block->bias[2], block->bias[3]};
-    add_one_pixel(sums, runs, w, depth);
-    put(vld1q_s32(sums), left, block, limits, y);
+  int32_t kept[SLICE], depth = p->depth;
+  for (int32_t left = p->outputs; left > 0; left -= SLICE, y += SLICE) {
+    int32_t channels = left < SLICE ? left : SLICE;
+    const struct pex_block* of = block;
+    for (int32_t *sums = kept, *end = kept + channels; sums < end; sums += 4, w += 4 * depth, block++) {
+      sums[0] = block->bias[0], sums[1] = block->bias[1], sums[2] = block->bias[2], sums[3] = block->bias[3];
+      add_one_pixel(sums, runs, w, depth);
+    }
+    requantise(kept, 1, channels, of, 0, limits, y);
   }
 }
 
@@ -225,19 +236,21 @@ __attribute__((noinline)) static void three_pixels(const struct pex_window* wind
                                                    const struct pex_block* block, const struct pex_parameters* p,
                                                    const struct pex_limits* given, int8_t* y) {
   struct pex_limits limits = *given; /* in registers */
-  struct run runs[PEX_ROWS + 1];
+  struct run runs[LOW + 1];
   find_runs(runs, window, bytes);
-  int32_t depth = p->depth, pitch = p->output_pitch;
-  for (int32_t left = p->outputs; left > 0; left -= 4, block++, y += 4) {
-    int32_t sums[PIXELS][4];
-    for (int32_t k = 0; k < 4; k += 2, w += 2 * depth) {
-      int32_t first = block->bias[k], second = block->bias[k + 1], six[6] = {first, first, first, second, second, second};
+  int32_t kept[PIXELS * SLICE], depth = p->depth;
+  for (int32_t left = p->outputs; left > 0; left -= SLICE, block += SLICE / 4, y += SLICE) {
+    int32_t channels = left < SLICE ? left : SLICE;
+    const int32_t* bias = block->bias;
+    for (int32_t *sums = kept, *end = kept + channels; sums < end; sums += 2, w += 2 * depth) {
+      int32_t first = bias[0], second = bias[1], six[6] = {first, first, first, second, second, second};
       add_three_pixels(six, runs, w, depth);
-      for (int32_t pixel = 0; pixel < PIXELS; pixel++)
-        sums[pixel][k] = six[pixel], sums[pixel][k + 1] = six[PIXELS + pixel];
+      sums[0] = six[0], sums[1] = six[3];
+      sums[SLICE] = six[1], sums[SLICE + 1] = six[4];
+      sums[2 * SLICE] = six[2], sums[2 * SLICE + 1] = six[5];
+      bias += (sums - kept) % 4 ? 2 + 8 : 2; /* multipliers and shifts lie between biases of different blocks */
     }
-    for (int32_t pixel = 0; pixel < PIXELS; pixel++)
-      put(vld1q_s32(sums[pixel]), left, block, limits, y + pixel * pitch);
+    requantise(kept, PIXELS, channels, block, p->output_pitch, limits, y);
   }
 }
 
@@ -251,7 +264,7 @@ static void pixels_of(struct pex_window* window, int32_t bytes, int32_t found, c
   struct pex_limits limits = pex_limits(p);
   struct runs one = {window->lines.at, window->lines.at + window->count, bytes, -bytes & 15};
   while (found > 0) {
-    int32_t pixels = found >= PIXELS ? PIXELS : 1;
+    int32_t pixels = found >= PIXELS && window->count <= LOW ? PIXELS : 1;
     if (pixels == PIXELS) {
       three_pixels(window, bytes, w, block, p, &limits, y);
     } else {
