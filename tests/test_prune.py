@@ -52,13 +52,13 @@ def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def network(pictures: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("network") / "tiny.keras"
-    made = command(BASE, "tiny", "--train", pictures, "--epochs", "6", "-o", path)
+    made = command(BASE, "tiny", "--train", pictures, "--epochs", "40", "-o", path)
     assert made.returncode == 0, made.stderr[-2000:]
     return path
 
 
 def prune(network: Path, pictures: Path, output: Path, *options: str) -> subprocess.CompletedProcess[str]:
-    fast = ["--cut", "0.1", "--final-epochs", "1", "--jobs", "1"]
+    fast = ["--cut", "0.1", "--epochs", "6", "--final-epochs", "10", "--jobs", "1"]
     return command("-m", "tvm_pex", "prune", network, "--train", pictures, *fast, *options, "-o", output)
 
 

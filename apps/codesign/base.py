@@ -25,7 +25,7 @@ NETWORKS = "clothes", "flowers", "digits", "tiny"
 @click.option("--epochs", type=click.IntRange(min=1), default=10, show_default=True)
 @click.option("--rate", type=float, default=3e-3, show_default=True, help="Of learning.")
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True)
-@click.option("--limit", type=click.IntRange(min=1), metavar="N", help="Use N samples for training, N for testing.")
+@click.option("--limit", type=click.IntRange(min=1), metavar="N", help="Train on N samples; all are tested.")
 @click.option("-o", "--output", type=click.Path(path_type=Path), required=True, metavar="OUT.keras")
 def main(
     name: str, source: str, epochs: int, rate: float, seed: int, limit: int | None, output: Path, **sizes: float | None

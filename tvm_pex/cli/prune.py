@@ -95,7 +95,7 @@ def errors() -> Iterator[None]:
 @click.option("--cut", type=click.FloatRange(0.01, 0.9), default=0.15, show_default=True, help="Of memory, in a round.")
 @click.option("--step", type=click.FloatRange(0.01, 0.9), default=0.1, show_default=True, help="Of a group's channels.")
 @click.option("--overwrite-input", is_flag=True, help="Let the plan reuse input bytes as soon as they have been read.")
-@click.option("--limit", type=click.IntRange(min=1), metavar="N", help="Use N samples for training, N for testing.")
+@click.option("--limit", type=click.IntRange(min=1), metavar="N", help="Train on N samples; all are tested.")
 @click.option("--state", type=click.Path(path_type=Path), metavar="DIR", help="Go on from here.  [default: OUT.prune]")
 @click.option("--jobs", type=click.IntRange(min=1), help="Processes that plan.  [default: all processors]")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead of a table.")

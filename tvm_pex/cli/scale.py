@@ -36,7 +36,7 @@ def _numbers(_context: click.Context, option: click.Parameter, text: str) -> lis
 @click.option("--epochs", type=click.IntRange(min=1), default=30, show_default=True)
 @click.option("--rate", type=float, default=3e-3, show_default=True, help="Of learning.")
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True)
-@click.option("--limit", type=click.IntRange(min=1), metavar="N", help="Use N samples for training, N for testing.")
+@click.option("--limit", type=click.IntRange(min=1), metavar="N", help="Train on N samples; all are tested.")
 def scale(
     functions: tuple[str, ...],
     ram: int,

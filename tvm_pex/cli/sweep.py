@@ -39,7 +39,7 @@ def _separate(_context: click.Context, _option: click.Parameter, text: str) -> l
 @click.option("--rate", type=float, default=1e-3, show_default=True, help="Of learning.")
 @click.option("--cut", type=click.FloatRange(0.01, 0.9), default=0.15, show_default=True, help="Of memory, in a round.")
 @click.option("--overwrite-input", is_flag=True, help="Let the plan reuse input bytes as soon as they have been read.")
-@click.option("--limit", type=click.IntRange(min=1), metavar="N", help="Use N samples for training, N for testing.")
+@click.option("--limit", type=click.IntRange(min=1), metavar="N", help="Train on N samples; all are tested.")
 @click.option("--cluster", metavar="tcp://..", help="A dask.distributed scheduler.  [default: processes here]")
 @click.option("--jobs", type=click.IntRange(min=1), help="Processes here.  [default: all processors]")
 @click.option("-o", "--output", type=click.Path(path_type=Path), required=True, metavar="DIR")
@@ -65,15 +65,15 @@ def sweep(
       tvm-pex sweep clothes.keras --ram 4k,8k,16k --method pex,magnitude,width --seed 0,1,2 -o out/clothes
       tvm-pex sweep f64.keras f96.keras --train flowers --ram 32k --cluster tcp://10.0.0.5:8786 -o /shared/flowers
     """
-    for name in models:
-        if not name.is_file():
-            raise BadInput(f"{name}: no such file")
+    for model in models:
+        if not model.is_file():
+            raise BadInput(f"{model}: no such file")
     unknown = [method for method in methods if method not in METHODS]
     if unknown or not all(seed.isdecimal() for seed in seeds):
         raise BadInput(f"--method takes some of {','.join(METHODS)}, --seed whole numbers, with commas between them")
     with errors(), progress() as step:
         from tvm_pex.codesign.pruning import Settings
-        from tvm_pex.codesign.sweep import planned, prune_alone, run_all
+        from tvm_pex.codesign.sweep import check, planned, prune_alone, run_all
 
         chosen = [
             Settings(ram=parse_bytes(ram), method=method, seed=int(seed), **settings)
@@ -81,6 +81,7 @@ def sweep(
         ]
         output.mkdir(parents=True, exist_ok=True)
         trials = planned(models, data, limit, chosen, output)
+        check(trials)
         failed = run_all(trials, prune_alone, cluster, jobs, step)
     table = _table(trials)
     write_text(output / "sweep.csv", table)

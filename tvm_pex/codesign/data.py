@@ -65,12 +65,12 @@ class Data:
 
 
 def load(source: str, shape: Shape, limit: int | None = None) -> Data:
-    """``limit``: no more than so many for training, and for testing. Raises DataError."""
+    """``limit``: no more than so many for training and validation; testing takes all there are. Raises DataError."""
     found = _fashion_mnist(FASHION_MNIST, shape) if source == DEFAULT else _folder(Path(source), shape)
     classes, train, test, mirrored = found
     order = np.random.default_rng(0).permutation(len(train))
     if limit is not None:
-        order, test = order[:limit], test.part(np.random.default_rng(1).permutation(len(test))[:limit])
+        order = order[:limit]
     held = max(1, len(order) // _VALIDATION)
     return Data(classes, train.part(order[held:]), train.part(order[:held]), test, mirrored)
 

@@ -8,19 +8,24 @@ from __future__ import annotations
 
 import itertools
 import json
+import logging
 import os
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from tvm_pex.codesign.judge import Verdict
 from tvm_pex.codesign.pruning import Settings
+from tvm_pex.codesign.state import State
 from tvm_pex.codesign.trial import Result, Trial, run_trial
 
 Report = Callable[[str, "int | None", "int | None"], None]
+Work = Callable[["Planned"], None]
 _RESULT = "result.json"
+_DEATHS = 1  # of workers, after which a trial is tried once more
+_PATIENCE = 1.0  # seconds
 
 
 @dataclass(frozen=True)
@@ -57,33 +62,63 @@ def planned(
     return found
 
 
-def run_all(
-    trials: Sequence[Planned], work: Callable[[Planned], None], cluster: str | None, jobs: int | None, report: Report
-) -> dict[str, str]:
-    """By name, why trials failed. ``cluster`` is the address of a scheduler; None: ``jobs`` processes here."""
-    from distributed import Client, as_completed
+def check(trials: Sequence[Planned]) -> None:
+    """Raises StateError where the folder of a trial, done or not, has one of other settings."""
+    for trial in trials:
+        if trial.folder.is_dir():
+            State(trial.folder).claim(trial.trial.record())
 
+
+def run_all(
+    trials: Sequence[Planned], work: Work, cluster: str | None, jobs: int | None, report: Report
+) -> dict[str, str]:
+    """By name, why trials failed. ``cluster`` is the address of a scheduler; None: ``jobs`` processes here.
+
+    A worker is given one trial at a time, so that it takes no other with it.
+    """
     waiting = [trial for trial in trials if not trial.done]
-    failed: dict[str, str] = {}
     report("trials", len(trials) - len(waiting), len(trials))
     if not waiting:
-        return failed
+        return {}
+    from distributed import Client, KilledWorker, wait
+
+    failed: dict[str, str] = {}
+    deaths = dict.fromkeys((trial.name for trial in waiting), 0)
+    running: dict[Any, Planned] = {}
     with _cluster(jobs) if cluster is None else _address(cluster) as address, Client(address) as client:
-        names = {client.submit(work, trial, key=trial.name, pure=False): trial.name for trial in waiting}
-        for number, future in enumerate(as_completed(names), start=len(trials) - len(waiting) + 1):
-            if future.status != "finished":
-                failed[names[future]] = " ".join(str(future.exception()).split())
-            report("trials", number, len(trials))
+        while waiting or running:
+            free = sum(client.nthreads().values()) - len(running)
+            for trial in waiting[: max(free, 0)]:
+                running[client.submit(_unless_done, work, trial, key=f"{trial.folder}-{deaths[trial.name]}")] = trial
+            waiting = waiting[max(free, 0) :]
+            with suppress(TimeoutError):  # workers may have come
+                wait(list(running), timeout=_PATIENCE, return_when="FIRST_COMPLETED")
+            for future in [future for future in running if future.done()]:
+                trial, error = running.pop(future), future.exception()
+                if isinstance(error, KilledWorker) and deaths[trial.name] < _DEATHS:
+                    deaths[trial.name] += 1
+                    waiting.append(trial)
+                elif error is not None:
+                    failed[trial.name] = " ".join(str(error).split())
+                report("trials", len(trials) - len(waiting) - len(running), len(trials))
     return failed
+
+
+def _unless_done(work: Work, trial: Planned) -> None:
+    """The engine runs a task again whose worker dies after it."""
+    if not trial.done:
+        work(trial)
 
 
 @contextmanager
 def _cluster(jobs: int | None) -> Iterator[Any]:
-    """One process and one thread for each job; no page about it."""
+    """One process and one thread for each job; no page about it. Whose worker dies is ours to try again."""
+    import dask
     from distributed import LocalCluster
 
     count = jobs or os.cpu_count() or 1
-    with LocalCluster(n_workers=count, threads_per_worker=1, memory_limit=0, dashboard_address=None) as cluster:
+    own = {"threads_per_worker": 1, "memory_limit": 0, "dashboard_address": None, "silence_logs": logging.CRITICAL}
+    with dask.config.set({"distributed.scheduler.allowed-failures": 0}), LocalCluster(count, **own) as cluster:
         yield cluster
 
 

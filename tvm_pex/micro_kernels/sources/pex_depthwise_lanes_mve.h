@@ -141,15 +141,16 @@ static void positions(const struct pixel* pixel) {
       : "lr", "cc", "memory");
 }
 
-/* A window whose lines are rows of positions, none of them alone; not inlined, so that its list of them lies on the stack
- * only where it is needed. */
-__attribute__((noinline)) static void listed_positions(const struct pex_window* window, struct pixel* pixel) {
-  const int8_t* at[PEX_TAPS];
-  const int8_t** end = at;
+/* A window whose lines are rows of positions, none of them alone. For a while they lie where the rows were; not inlined,
+ * so that the rows lie on the stack only then. */
+__attribute__((noinline)) static void listed_positions(struct pex_window* window, struct pixel* pixel) {
+  const struct pex_rows rows = window->lines.rows;
+  const int8_t** end = window->lines.at;
   for (int32_t k = 0; k < window->count; k++)
-    for (int32_t m = 0; m < window->columns; m++) *end++ = window->at[k] + m * window->moves[k].step;
-  pixel->at = at, pixel->end = end;
+    for (int32_t m = 0; m < window->columns; m++) *end++ = rows.at[k] + m * rows.moves[k].step;
+  pixel->at = window->lines.at, pixel->end = end;
   positions(pixel);
+  window->lines.rows = rows;
 }
 
 /* `found` pixels, whose windows move on from each to the next. */
@@ -157,13 +158,13 @@ static void pixels_of(struct pex_window* window, int32_t found, const int8_t* w,
                       const struct pex_parameters* p, int8_t* y) {
   struct pixel pixel = {
       .w = w, .block = block, .y = y, .channels = p->outputs, .zero = p->offset >> 1, .low = p->low, .high = p->high,
-      .left_shift = p->left_shifts[0], .at = window->at, .end = window->at + window->count,
+      .left_shift = p->left_shifts[0], .at = window->lines.at, .end = window->lines.at + window->count,
   };
   if (window->count == 3 && window->columns == 3 && !p->special) {
-    for (int32_t k = 0; k < 3; k++) pixel.x[k] = window->at[k], pixel.step[k] = window->moves[k].step;
+    for (int32_t k = 0; k < 3; k++) pixel.x[k] = window->lines.at[k], pixel.step[k] = window->lines.rows.moves[k].step;
     for (; found > 0; found--, pixel.y += p->output_pitch) {
       rows_3x3(&pixel);
-      for (int32_t k = 0; k < 3; k++) pixel.x[k] += window->moves[k].next;
+      for (int32_t k = 0; k < 3; k++) pixel.x[k] += window->lines.rows.moves[k].next;
     }
     return;
   }
