@@ -193,8 +193,8 @@ def _candidates(
     """Every segment that begins at ``start`` and runs at most ``allowed`` multiply-accumulates again.
 
     Where rows are handed out as they are made, all runs with the rows that come. No segment has more than ``longest``
-    operators, none of more than ``_SHORT`` is expected to take more than ``limit`` bytes, and none follows once the rings and sums of each way
-    to run the operators do: with more operators they take no less.
+    operators. Of those of more than ``_SHORT`` none is expected to take more than ``limit`` bytes, and none follows once
+    the rings and sums of each way to run the operators do: with more operators they take no less.
     """
     last = len(graph.operators) if longest is None else min(start + longest, len(graph.operators))
     stops = range(start + 1, last + 1)
