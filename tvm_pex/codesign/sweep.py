@@ -18,6 +18,7 @@ from typing import Any
 
 from tvm_pex.codesign.judge import Verdict
 from tvm_pex.codesign.pruning import Settings
+from tvm_pex.codesign.state import State
 from tvm_pex.codesign.trial import Result, Trial, run_trial
 
 Report = Callable[[str, "int | None", "int | None"], None]
@@ -61,6 +62,13 @@ def planned(
     return found
 
 
+def check(trials: Sequence[Planned]) -> None:
+    """Raises StateError where the folder of a trial, done or not, has one of other settings."""
+    for trial in trials:
+        if trial.folder.is_dir():
+            State(trial.folder).claim(trial.trial.record())
+
+
 def run_all(
     trials: Sequence[Planned], work: Work, cluster: str | None, jobs: int | None, report: Report
 ) -> dict[str, str]:
@@ -81,7 +89,7 @@ def run_all(
         while waiting or running:
             free = sum(client.nthreads().values()) - len(running)
             for trial in waiting[: max(free, 0)]:
-                running[client.submit(_unless_done, work, trial, key=f"{trial.name}-{deaths[trial.name]}")] = trial
+                running[client.submit(_unless_done, work, trial, key=f"{trial.folder}-{deaths[trial.name]}")] = trial
             waiting = waiting[max(free, 0) :]
             with suppress(TimeoutError):  # workers may have come
                 wait(list(running), timeout=_PATIENCE, return_when="FIRST_COMPLETED")
