@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import time
 from dataclasses import asdict
 from pathlib import Path
 
@@ -23,6 +24,7 @@ def work(trial: Planned) -> None:
         file.write("x")
     seed = trial.trial.settings.seed
     if seed == DEADLY or (seed == DEADLY_ONCE and begun(trial) == 1):
+        time.sleep(1)  # a worker that dies while it starts is not started again
         os.kill(os.getpid(), signal.SIGKILL)
     verdict = Verdict(trial.trial.settings.ram, 1, 1, True, 0.5, 0.4, 0.6, 10)
     (trial.folder / "result.json").write_text(json.dumps(asdict(Result(verdict, 2, 3, 4, 0.5))))

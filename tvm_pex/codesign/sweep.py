@@ -23,7 +23,6 @@ from tvm_pex.codesign.trial import Result, Trial, run_trial
 Report = Callable[[str, "int | None", "int | None"], None]
 Work = Callable[["Planned"], None]
 _RESULT = "result.json"
-_DEATHS = 1  # of workers, after which a trial is tried once more
 _PATIENCE = 1.0  # seconds
 
 
@@ -66,31 +65,27 @@ def run_all(
 ) -> dict[str, str]:
     """By name, why trials failed. ``cluster`` is the address of a scheduler; None: ``jobs`` processes here.
 
-    A worker is given one trial at a time, so that it takes no other with it.
+    There are no more trials on the way than workers: one that kills its worker takes none with it that only waits.
     """
     waiting = [trial for trial in trials if not trial.done]
     report("trials", len(trials) - len(waiting), len(trials))
     if not waiting:
         return {}
-    from distributed import Client, KilledWorker, wait
+    from distributed import Client, wait
+    from distributed import TimeoutError as Waited
 
     failed: dict[str, str] = {}
-    deaths = dict.fromkeys((trial.name for trial in waiting), 0)
     running: dict[Any, Planned] = {}
     with _cluster(jobs) if cluster is None else _address(cluster) as address, Client(address) as client:
         while waiting or running:
-            free = sum(client.nthreads().values()) - len(running)
-            for trial in waiting[: max(free, 0)]:
-                running[client.submit(_unless_done, work, trial, key=f"{trial.name}-{deaths[trial.name]}")] = trial
-            waiting = waiting[max(free, 0) :]
-            with suppress(TimeoutError):  # workers may have come
+            free = max(len(client.nthreads()) - len(running), 0)
+            running |= {client.submit(_unless_done, work, t, key=t.name): t for t in waiting[:free]}
+            waiting = waiting[free:]
+            with suppress(Waited):  # workers may have come
                 wait(list(running), timeout=_PATIENCE, return_when="FIRST_COMPLETED")
             for future in [future for future in running if future.done()]:
                 trial, error = running.pop(future), future.exception()
-                if isinstance(error, KilledWorker) and deaths[trial.name] < _DEATHS:
-                    deaths[trial.name] += 1
-                    waiting.append(trial)
-                elif error is not None:
+                if error is not None:
                     failed[trial.name] = " ".join(str(error).split())
                 report("trials", len(trials) - len(waiting) - len(running), len(trials))
     return failed
@@ -104,13 +99,12 @@ def _unless_done(work: Work, trial: Planned) -> None:
 
 @contextmanager
 def _cluster(jobs: int | None) -> Iterator[Any]:
-    """One process and one thread for each job; no page about it. Whose worker dies is ours to try again."""
-    import dask
+    """One process and one thread for each job; no page about it."""
     from distributed import LocalCluster
 
     count = jobs or os.cpu_count() or 1
     own = {"threads_per_worker": 1, "memory_limit": 0, "dashboard_address": None, "silence_logs": logging.CRITICAL}
-    with dask.config.set({"distributed.scheduler.allowed-failures": 0}), LocalCluster(count, **own) as cluster:
+    with LocalCluster(count, **own) as cluster:
         yield cluster
 
 
