@@ -143,7 +143,7 @@ def _pool(op: Pool, data: Array, shape: Shape) -> Array:
         assert result.min() > lowest, f"{op.name} has an empty window"
     else:
         sums = sum(tap for _, _, tap in _taps(data, op.window, shape, 0))
-        count = 1 if op.total else sum(tap for _, _, tap in _taps(np.ones_like(data), op.window, shape, 0))
+        count = 1 if op.undivided else sum(tap for _, _, tap in _taps(np.ones_like(data), op.window, shape, 0))
         result = sums / count if data.dtype.kind == "f" else np.sign(sums) * (np.abs(sums) // count)
     if op.rescale:
         result = _rescaled(result, op.rescale) + op.rescale.zero_out

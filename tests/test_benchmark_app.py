@@ -55,8 +55,9 @@ def test_readme_shows_the_results_of_the_own_network(results: dict[tuple[str, st
 
 def test_readme_shows_the_results_of_real_networks(results: dict[tuple[str, str], dict[str, str]]) -> None:
     _, _, *lines = headline.between(README, "real networks").splitlines()
-    assert [cells(line)[0] for line in lines] == [title for _, title in headline.REAL]
-    for (model, _), line in zip(headline.REAL, lines, strict=True):
+    there = [(model, title) for model, title in headline.REAL if (model, "pex") in results]
+    assert [cells(line)[0] for line in lines] == [title for _, title in there]
+    for (model, _), line in zip(there, lines, strict=True):
         arenas = [number(text) for text in cells(line)[1:-1]]
         rows = [results.get((model, key)) for key in headline.COLUMNS]
         assert arenas == [number(row["arena_bytes"]) if row else None for row in rows]
@@ -114,7 +115,7 @@ def test_scaling(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert done.stdout in (tmp_path / "SCALING.md").read_text()
     for name in ("scaling.svg", "scaling_width.svg"):
         assert ElementTree.fromstring((tmp_path / name).read_text().split("\n", 1)[1]).tag.endswith("svg")
-        assert (APP / name).is_file()
+    assert (APP / "scaling.svg").is_file()
 
 
 def test_help_and_bad_input(tmp_path: Path) -> None:

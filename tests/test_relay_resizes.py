@@ -103,7 +103,7 @@ def test_mirrored_border(mode: str, mirror: int) -> None:
 def test_reductions(name: str, axes: tuple[int, ...]) -> None:
     reduce = relay.max if name == "max" else relay.sum
     op = only(requantise(reduce(relay.cast(source(1, 5, 3, 6), "int32"), axis=axes), 0.17, zero_in=-4))
-    assert isinstance(op, Pool) and (op.maximum, op.total) == (name == "max", name == "sum")
+    assert isinstance(op, Pool) and (op.maximum, op.undivided) == (name == "max", name == "sum")
 
 
 def test_blocks_of_pixels() -> None:

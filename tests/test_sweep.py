@@ -9,9 +9,12 @@ import time
 from dataclasses import asdict
 from pathlib import Path
 
+import pytest
+
 from tvm_pex.codesign.judge import Verdict
 from tvm_pex.codesign.pruning import Settings
-from tvm_pex.codesign.sweep import Planned, planned, run_all
+from tvm_pex.codesign.state import StateError
+from tvm_pex.codesign.sweep import Planned, check, planned, run_all
 from tvm_pex.codesign.trial import Result
 
 DEADLY, DEADLY_ONCE = 1, 2  # seeds
@@ -54,3 +57,20 @@ def test_a_dead_worker_costs_its_own_trial_and_what_is_done_stays_done(tmp_path:
     again = run_all(done, work, "tcp://nowhere:1", None, nothing)  # nobody is asked
     assert not again
     assert [begun(trial) for trial in done] == [1 + (t.trial.settings.seed == DEADLY_ONCE) for t in done]
+
+
+def test_a_trial_of_other_settings_is_not_taken_for_done(tmp_path: Path) -> None:
+    (tmp_path / "net.keras").write_bytes(b"weights")
+
+    def asked(**settings: float) -> list[Planned]:
+        return planned([tmp_path / "net.keras"], "fashion-mnist", None, [Settings(1000, **settings)], tmp_path)
+
+    (first,) = asked()
+    first.folder.mkdir()
+    check([first])
+    check(asked())
+    with pytest.raises(StateError, match="differs in step"):
+        check(asked(step=0.3))
+    (tmp_path / "net.keras").write_bytes(b"other weights")
+    with pytest.raises(StateError, match="differs in network"):
+        check(asked())

@@ -20,12 +20,15 @@ from tvm_pex.graph import Graph, Window
 from tvm_pex.memory_planner import Problem, plan_memory
 from tvm_pex.options import PlanOptions
 from tvm_pex.scheduling.lifetimes import memory_problem, segment_problem
+from tvm_pex.scheduling.schedule import Schedule
 from tvm_pex.scheduling.search import find_schedule
+from tvm_pex.scheduling.segments import make_segment
 
 sys.path.insert(0, str(ROOT / "apps" / "zoo"))
 
 import channel_only
 import make
+import moment_tiles
 import table
 
 ZOO = ROOT / "apps" / "zoo"
@@ -47,7 +50,7 @@ def test_list_and_help() -> None:
     listed = invoke(make.main, "--list")
     assert listed.exit_code == 0
     assert [line.split()[0] for line in listed.stdout.splitlines()] == list(make.NETWORKS)
-    for command in (make.main, table.main, channel_only.main):
+    for command in (make.main, table.main, channel_only.main, moment_tiles.main):
         assert "Examples:" in invoke(command, "--help").stdout
 
 
@@ -107,7 +110,7 @@ def test_a_program_that_is_not_exact(command: Any, monkeypatch: pytest.MonkeyPat
 
 
 def test_a_file_that_is_missing_is_one_line(tmp_path: Path) -> None:
-    for command in (table.main, channel_only.main):
+    for command in (table.main, channel_only.main, moment_tiles.main):
         done = invoke(command, tmp_path / "missing.tflite")
         assert (done.exit_code, done.stdout, done.stderr.count("\n")) == (2, "", 1)
         assert "missing.tflite" in done.stderr
@@ -147,6 +150,44 @@ def test_channel_only_arena_is_the_command_s() -> None:
     arena = compile_model(load_model(OWN), PlanOptions(axes=("channels",))).arena_bytes
     assert channel_only.channel_only_bytes(OWN, as_planned) == arena
     assert channel_only.channel_only_bytes(OWN) < arena
+
+
+def pixel_by_pixel(maker: GraphMaker) -> moment_tiles.Arenas:
+    graph = maker.graph()
+    schedule = Schedule((make_segment(graph, graph.operators, ("rows", "pixels")),))
+    return moment_tiles.measure(graph, schedule, frozenset({"x"}))
+
+
+@pytest.mark.parametrize(("wide", "tile"), [(24, 1 + 4 * 4), (12, 12)])
+def test_a_channel_of_a_pixel_and_its_sums(wide: int, tile: int) -> None:
+    """Between two 1x1 convolutions: the sums of 4 results cost 16 bytes, more than a pixel of 12 channels."""
+    maker = GraphMaker()
+    maker.convolution(maker.convolution(maker.source("x", (6, 5, 4)), wide), 4)
+    whole = 6 * 5 * (4 + 4)  # input and output
+    assert pixel_by_pixel(maker) == moment_tiles.Arenas(whole + wide, whole + tile, whole)
+
+
+def test_a_channel_of_a_pixel_before_global_pooling() -> None:
+    """The pool has its sums already: 16 bits for each channel. Its result takes their place."""
+    maker = GraphMaker()
+    maker.pool(maker.convolution(maker.source("x", (6, 5, 4)), 24), Window((6, 5)))
+    arenas = pixel_by_pixel(maker)
+    assert (arenas.planned - arenas.tiles, arenas.tiles - arenas.nothing) == (23, 1)
+
+
+def test_what_is_read_later_has_all_channels() -> None:
+    maker = GraphMaker()
+    maker.convolution(maker.convolution(maker.source("x", (6, 5, 4)), 24), 4, Window((3, 3), pad=(1, 1)), (1, 1))
+    arenas = pixel_by_pixel(maker)
+    assert arenas.planned == arenas.tiles == arenas.nothing
+
+
+@pytest.mark.parametrize("seed", range(4100, 4115))
+def test_a_channel_of_a_pixel_lies_between_all_and_none(seed: int) -> None:
+    graph = random_graph(seed)
+    kept = frozenset(graph.inputs)
+    arenas = moment_tiles.measure(graph, find_schedule(graph, kept=kept), kept)
+    assert arenas.nothing <= arenas.tiles <= arenas.planned
 
 
 @pytest.mark.skipif(find_spec("tensorflow") is None, reason="TensorFlow, the extra `train`, makes the networks: large")

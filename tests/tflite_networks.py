@@ -47,7 +47,7 @@ def network(rng):
     return tf.keras.Model(port, layers.Dense(7, activation=rng.choice(["softmax", "linear"]))(x))
 
 
-def converted(model, rng):
+def converted(model, rng, port):
     for layer in model.layers:  # outputs that vary, and channels of scales of their own
         arrays = layer.get_weights()
         layer.set_weights([rng.normal(0, 1, a.shape) * np.exp(rng.normal(-0.5, 1, a.shape[-1])) for a in arrays])
@@ -56,14 +56,14 @@ def converted(model, rng):
     shape = (1, *model.inputs[0].shape[1:])
     converter.representative_dataset = lambda: ([rng.uniform(-1, 1, shape).astype(np.float32)] for _ in range(4))
     converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
-    converter.inference_input_type = converter.inference_output_type = PORTS[int(rng.integers(len(PORTS)))]
+    converter.inference_input_type = converter.inference_output_type = port
     return converter.convert()
 
 
 def main(folder, count):
     for number in range(count):
         rng = np.random.default_rng(number)
-        Path(folder, f"{number}.tflite").write_bytes(converted(network(rng), rng))
+        Path(folder, f"{number}.tflite").write_bytes(converted(network(rng), rng, PORTS[number % len(PORTS)]))
 
 
 if __name__ == "__main__":

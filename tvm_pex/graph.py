@@ -139,7 +139,7 @@ class Pool:
 
     As TFLite rounds, the average is divided with halves away from zero; with a rescale it is not divided, because the
     rescale does that too: ``rescale(sum of (x - zero_in)) + zero_out``. In float32 the average is not truncated, and
-    there is no rescale. With ``total`` the sum is not divided.
+    there is no rescale. ``undivided`` it is the sum.
     """
 
     name: str
@@ -151,7 +151,7 @@ class Pool:
     rescale: Rescale | None
     low: float
     high: float
-    total: bool = False
+    undivided: bool = False
 
 
 @dataclass(frozen=True)

@@ -25,6 +25,7 @@ HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
 TITLE = "Benchmark"
 OWN = ROOT / "apps" / "fashion_mnist" / "fashion_mnist.tflite"
+SCALING = "[SCALING.md](SCALING.md): planning time as networks grow."
 ZOO_WAYS = ("layers", "stock", "tflm", "pex", "overwritten")  # of networks that are there for their number
 # (network, width, resolution)
 ZOO = (
@@ -110,7 +111,7 @@ def main(
     try:
         report.write_report(output, subjects, TITLE)
         if write:
-            text = report.markdown(TITLE, subjects, introduction(files, quantized) + "\n\n" + headline.SCALING)
+            text = report.markdown(TITLE, subjects, f"{introduction(files, quantized)}\n\n{SCALING}")
             write_whole(HERE / "RESULTS.md", text.encode())
             write_whole(HERE / "results.csv", tables.spreadsheet(subjects).encode())
             headline.write(ROOT, subjects)

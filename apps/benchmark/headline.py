@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 OWN = "fashion_mnist"
 PICTURE = "apps/benchmark/headline.svg"
-SCALING = "![Planning time against the number of operators](scaling.svg)"
+
 # (model, what it is)
 REAL = (
     ("kws_ref_model", "MLPerf Tiny keyword spotting (DS-CNN)"),

@@ -20,7 +20,7 @@ from tvm_pex.memory_planner import Plan, plan_memory
 from tvm_pex.report.arena_plot import Panel, inline_svgs
 from tvm_pex.scheduling.layers import layer_problem
 from tvm_pex.scheduling.lifetimes import memory_problem
-from tvm_pex.scheduling.rings import last_reader
+from tvm_pex.scheduling.rings import last_reader, use_of
 from tvm_pex.scheduling.schedule import Schedule, Segment
 from tvm_pex.scheduling.search import find_schedule
 
@@ -81,8 +81,7 @@ def rows_alive(shown: Example) -> dict[str, list[tuple[int, int]]]:
         last = np.full(ROWS, moments - 1 if name in shown.graph.outputs else 0)
         for op in shown.graph.operators:
             if name in op.inputs:
-                w = op.window
-                reader = last_reader(ROWS, ROWS, w.kernel[0], w.stride[0], w.dilation[0], w.pad[0])
+                reader = last_reader(use_of(op.window, 0, ROWS, ROWS))
                 last = np.maximum(last, [stages[op.name].time(0, int(row)) for row in reader])
         first = [stages[makers[name].name].time(0, row) if name in makers else 0 for row in range(ROWS)]
         alive[name] = [(f, int(end)) for f, end in zip(first, last, strict=True)]

@@ -51,7 +51,7 @@ class Difference:
 class Agreement:
     """The share of elements that are those of ``reference``, up to our last operator and of the model's outputs.
 
-    As it is, rounding as stock TVM does, and with ``--rounding tflite``. Floats count where they have the same bytes.
+    As it is, rounding as stock TVM does, and with ``--rounding tflite``.
     """
 
     reference: str

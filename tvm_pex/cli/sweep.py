@@ -73,7 +73,7 @@ def sweep(
         raise BadInput(f"--method takes some of {','.join(METHODS)}, --seed whole numbers, with commas between them")
     with errors(), progress() as step:
         from tvm_pex.codesign.pruning import Settings
-        from tvm_pex.codesign.sweep import planned, prune_alone, run_all
+        from tvm_pex.codesign.sweep import check, planned, prune_alone, run_all
 
         chosen = [
             Settings(ram=parse_bytes(ram), method=method, seed=int(seed), **settings)
@@ -81,6 +81,7 @@ def sweep(
         ]
         output.mkdir(parents=True, exist_ok=True)
         trials = planned(models, data, limit, chosen, output)
+        check(trials)
         failed = run_all(trials, prune_alone, cluster, jobs, step)
     table = _table(trials)
     write_text(output / "sweep.csv", table)

@@ -18,6 +18,7 @@ from typing import Any
 
 from tvm_pex.codesign.judge import Verdict
 from tvm_pex.codesign.pruning import Settings
+from tvm_pex.codesign.state import State
 from tvm_pex.codesign.trial import Result, Trial, run_trial
 
 Report = Callable[[str, "int | None", "int | None"], None]
@@ -60,6 +61,13 @@ def planned(
     return found
 
 
+def check(trials: Sequence[Planned]) -> None:
+    """Raises StateError where the folder of a trial, done or not, has one of other settings."""
+    for trial in trials:
+        if trial.folder.is_dir():
+            State(trial.folder).claim(trial.trial.record())
+
+
 def run_all(
     trials: Sequence[Planned], work: Work, cluster: str | None, jobs: int | None, report: Report
 ) -> dict[str, str]:
@@ -79,7 +87,7 @@ def run_all(
     with _cluster(jobs) if cluster is None else _address(cluster) as address, Client(address) as client:
         while waiting or running:
             free = max(len(client.nthreads()) - len(running), 0)
-            running |= {client.submit(_unless_done, work, t, key=t.name): t for t in waiting[:free]}
+            running |= {client.submit(_unless_done, work, t, key=str(t.folder)): t for t in waiting[:free]}
             waiting = waiting[free:]
             with suppress(Waited):  # workers may have come
                 wait(list(running), timeout=_PATIENCE, return_when="FIRST_COMPLETED")

@@ -31,6 +31,8 @@ def tensorflow() -> Any:
 
 def train(model: Any, data: Data, epochs: int, rate: float, seed: int, report: Report) -> None:
     """Adam, a rate that falls along a cosine to zero. ``report`` is called with (batches done, batches in all)."""
+    if not epochs:
+        return
     tf = tensorflow()
     tf.keras.utils.set_random_seed(seed)
     generator, count = np.random.default_rng(seed), len(data.train)

@@ -40,6 +40,7 @@ _CONSTANT = re.compile(
 """One constant as TVM declares it, with the C++ guards around it."""
 _PLACES = re.compile(r"(?:^ *void\* \w+ = \(&\(\w+\[\d+\]\)\);\n)+", re.MULTILINE)
 """Consecutive lines that each point to a buffer in the arena."""
+_OPERATOR = re.compile(r"^TVM_DLL int32_t (?=tvmgen_\w+_fused_)", re.MULTILINE)
 _HANDED_OVER = re.compile(r"(?<=[(,])( ?)(\w*constant_\d+)(?=[,)])")
 """A constant as an argument of a call."""
 
@@ -239,10 +240,13 @@ def _clean(source: str) -> str:
 
     TVM declares constants, and pointers to buffers in the arena, in the order of a hash table of pointers; here they
     are in the order of their names. It hands constants to parameters that are not const: a cast says that this is
-    meant. Its entry source ends in a stray semicolon, which a pedantic compiler refuses.
+    meant. Its entry source ends in a stray semicolon, which a pedantic compiler refuses. Functions of operators, which
+    only its main function calls, are static here: the compiler then knows the constants that they get, and main needs
+    no stack to hand them over.
     """
     constants = sorted(_CONSTANT.finditer(source), key=lambda match: (len(match["name"]), match["name"]))
     in_order = iter(constants)
     source = _CONSTANT.sub(lambda _: next(in_order)[0], source)
+    source = _OPERATOR.sub(r"static __attribute__((noinline)) int32_t ", source)
     source = _HANDED_OVER.sub(r"\1(void*)\2", source)
     return _PLACES.sub(lambda lines: "".join(sorted(lines[0].splitlines(keepends=True))), source).removesuffix(";")

@@ -26,7 +26,7 @@ from tvm_pex.port_files import Array
 
 _MAIN, _RUN = "main.c", "run_network"
 _GENERATED = "tvmgen_default_"
-_FUNCTION = re.compile(r"^TVM_DLL \w+ (\w+)\(.*\{$")
+_FUNCTION = re.compile(r"^(?:TVM_DLL|static .*) \w+ (\w+)\(.*\{$")
 _LOOP = re.compile(r"^ *for \(int32_t (\w+) = 0;")
 LOOPS = "(loops)"
 CALLS = "(calls)"

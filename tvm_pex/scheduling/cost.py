@@ -37,7 +37,7 @@ POOL_TAP = 4  # one window position of a pool for one channel: its loop, a load,
 REQUANTISE = 20  # a 64-bit product, its rounding shift, the zero point, the clip
 DIVIDE = 6  # of an average
 COPY = 2  # a load and a store
-LOOKUP = 4  # a load, the address of the entry, its load and a store
+LOOKUP = 5  # the loop, two loads, a store
 LERP = 60  # four pixels, three means, in floats
 STEP = 20  # a function of floats: few are sums and products, most are calls of the C library
 ENCODE = 30  # between floats and 8-bit integers: a product, its rounding, the zero point, the clip
@@ -77,15 +77,15 @@ def operator_instructions(graph: Graph, op: Operator) -> int:
     if isinstance(op, Add):
         return instructions + results * sum(REQUANTISE if r.shift else COPY for r in op.rescales)
     if isinstance(op, Binary):
-        shifts = [r.shift for r in (*op.rescales, op.rescale) if r]
-        return instructions + results * sum(REQUANTISE if shift else COPY for shift in shifts)
+        requantises = sum(1 for r in (*op.rescales, op.rescale) if r and r.shift)
+        return height * width * PIXEL + results * (requantises * REQUANTISE or CHANNEL)
     if isinstance(op, Concat):
         moves = [view[2] * (REQUANTISE if r else COPY) for view, r in zip(op.views, op.rescales, strict=True)]
         return instructions + height * width * sum(moves)
     if isinstance(op, Apply):
         return instructions + results * (COPY + STEP * len(op.steps))
     if isinstance(op, Lookup):
-        return instructions + results * LOOKUP
+        return height * width * PIXEL + results * LOOKUP
     if isinstance(op, Quantize | Dequantize):
         return instructions + results * ENCODE
     if isinstance(op, Resize):

@@ -108,12 +108,17 @@ def memory_problem(graph: Graph, schedule: Schedule, *, kept: frozenset[str] | N
     Inputs are there from the first step, outputs stay until the last. ``kept`` inputs (None: all) are not overwritten
     before the last of them has been read. Streamed inputs have no memory.
     """
+    return problem_of(program_tracks(graph, schedule, kept=kept).values())
+
+
+def program_tracks(graph: Graph, schedule: Schedule, *, kept: frozenset[str] | None = None) -> dict[str, Track]:
+    """The tracks of ``memory_problem`` by name."""
     tracks = region_tracks(graph, schedule)
     for name in set(graph.inputs) & tracks.keys():
         tracks[name] = as_input(tracks[name], kept is not None and name not in kept)
     for name in set(graph.outputs) & tracks.keys():
         tracks[name] = as_output(tracks[name], steps(schedule) - 1)
-    return problem_of(tracks.values())
+    return tracks
 
 
 def segment_problem(graph: Graph, segment: Segment, kept: frozenset[str] = frozenset()) -> Problem:

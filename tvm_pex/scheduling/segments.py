@@ -146,7 +146,7 @@ def sliced_channels(graph: Graph, operators: Sequence[Operator]) -> int | None:
             if closing and (position != len(operators) - 1 or can_reduce(op, graph) or op.inputs[0] in outside):
                 return None
             channels.add(op.views[0][2] if closing else width)
-        elif not _by_channel(op, width):
+        elif not by_channel(op, width):
             return None
         else:
             channels.add(width)
@@ -155,7 +155,7 @@ def sliced_channels(graph: Graph, operators: Sequence[Operator]) -> int | None:
     return channels.pop() if len(channels) == 1 else None
 
 
-def _by_channel(op: Operator, width: int) -> bool:
+def by_channel(op: Operator, width: int) -> bool:
     """True if each of the ``width`` channels that ``op`` gives is made of the inputs' channel of the same number."""
     if isinstance(op, Concat | Gather | Patches) or (isinstance(op, Slice) and (op.step != 1 or op.blocks)):
         return False

@@ -51,7 +51,7 @@ def pooled(op: Pool, place: Place, size: Expr = None) -> Expr:
     if op.rescale and place.rounding == "tflite":  # it divides, too
         whole = dataclasses.replace(op.rescale, zero_in=size * op.rescale.zero_in)
         return clipped(op, place, rescaled_by(whole, value, place.rounding) + op.rescale.zero_out)
-    if not (op.maximum or op.total):
+    if not (op.maximum or op.undivided):
         value = _average(value, size, place)
     if op.rescale:
         value = rescaled_by(op.rescale, value, place.rounding) + op.rescale.zero_out

@@ -73,8 +73,8 @@ TIGHT static void one_of_any_size(const struct pex_window* window, const int8_t*
   for (int32_t channel = 0; channel < p->outputs; channel += 4, block++) {
     struct sums s = begun(block);
     for (int32_t k = 0; k < window->count; k++) {
-      const int8_t* x = window->at[k] + channel;
-      for (int32_t m = 0; m < window->columns; m++, w += 4, x += window->moves[k].step) s = added(s, x, read_weights(w));
+      const int8_t* x = window->lines.at[k] + channel;
+      for (int32_t m = 0; m < window->columns; m++, w += 4, x += window->lines.rows.moves[k].step) s = added(s, x, read_weights(w));
     }
     put(y + channel, s, block, p);
   }
@@ -85,7 +85,7 @@ TIGHT static void positions(const struct pex_window* window, const int8_t* w, co
                             const struct pex_parameters* p, int8_t* y) {
   for (int32_t channel = 0; channel < p->outputs; channel += 4, block++) {
     struct sums s = begun(block);
-    const int8_t *const *at = window->at, *const *end = at + window->count;
+    const int8_t *const *at = window->lines.at, *const *end = at + window->count;
     do {
       s = added(s, *at + channel, read_weights(w));
       w += 4;

@@ -12,8 +12,8 @@
 PEX_INLINE int32_t sum_of(const struct pex_window* window, int32_t channel, const int8_t* w) {
   int32_t sum = 0;
   for (int32_t k = 0; k < window->count; k++) {
-    const int8_t* x = window->at[k] + channel;
-    int32_t step = window->columns > 1 ? window->moves[k].step : 0;
+    const int8_t* x = window->lines.at[k] + channel;
+    int32_t step = window->columns > 1 ? window->lines.rows.moves[k].step : 0;
     for (int32_t m = 0; m < window->columns; m++, w += 16) sum += x[m * step] * *w;
   }
   return sum;

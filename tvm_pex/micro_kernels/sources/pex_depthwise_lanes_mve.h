@@ -147,7 +147,7 @@ __attribute__((noinline)) static void listed_positions(const struct pex_window* 
   const int8_t* at[PEX_TAPS];
   const int8_t** end = at;
   for (int32_t k = 0; k < window->count; k++)
-    for (int32_t m = 0; m < window->columns; m++) *end++ = window->at[k] + m * window->moves[k].step;
+    for (int32_t m = 0; m < window->columns; m++) *end++ = window->lines.at[k] + m * window->lines.rows.moves[k].step;
   pixel->at = at, pixel->end = end;
   positions(pixel);
 }
@@ -157,13 +157,13 @@ static void pixels_of(struct pex_window* window, int32_t found, const int8_t* w,
                       const struct pex_parameters* p, int8_t* y) {
   struct pixel pixel = {
       .w = w, .block = block, .y = y, .channels = p->outputs, .zero = p->offset >> 1, .low = p->low, .high = p->high,
-      .left_shift = p->left_shifts[0], .at = window->at, .end = window->at + window->count,
+      .left_shift = p->left_shifts[0], .at = window->lines.at, .end = window->lines.at + window->count,
   };
   if (window->count == 3 && window->columns == 3 && !p->special) {
-    for (int32_t k = 0; k < 3; k++) pixel.x[k] = window->at[k], pixel.step[k] = window->moves[k].step;
+    for (int32_t k = 0; k < 3; k++) pixel.x[k] = window->lines.at[k], pixel.step[k] = window->lines.rows.moves[k].step;
     for (; found > 0; found--, pixel.y += p->output_pitch) {
       rows_3x3(&pixel);
-      for (int32_t k = 0; k < 3; k++) pixel.x[k] += window->moves[k].next;
+      for (int32_t k = 0; k < 3; k++) pixel.x[k] += window->lines.rows.moves[k].next;
     }
     return;
   }

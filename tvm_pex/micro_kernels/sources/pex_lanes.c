@@ -16,7 +16,7 @@
 PEX_INLINE int32_t sum_of(const struct pex_window* window, int32_t bytes, const int8_t* w) {
   int32_t sum = 0;
   for (int32_t k = 0; k < window->count; k++)
-    for (const int8_t *x = window->at[k], *end = x + bytes; x != end; x++) sum += *x * *w++;
+    for (const int8_t *x = window->lines.at[k], *end = x + bytes; x != end; x++) sum += *x * *w++;
   return sum;
 }
 
@@ -40,7 +40,7 @@ static void pixels_of(struct pex_window* window, int32_t bytes, int32_t found, c
 static void pixels_by_patch(int8_t* patch, const int8_t* x, int32_t row, int32_t column, int32_t pixels, const int8_t* w,
                             const struct pex_block* block, const struct pex_parameters* p, int8_t* y) {
   struct pex_window window;
-  window.at[0] = patch, window.count = window.columns = window.pixels = 1;
+  window.lines.at[0] = patch, window.count = window.columns = window.pixels = 1;
   for (; pixels > 0; pixels--, column++, y += p->output_pitch) {
     pex_copy_window(patch, x, p, row, column);
     pixels_of(&window, p->depth, 1, w, block, p, y);

@@ -191,11 +191,11 @@ PEX_INLINE void add_three_pixels(int32_t sums[6], const struct run* run, const i
 
 /* The results of a slice of channels; `pixels` is 1 or PIXELS. */
 PEX_INLINE void requantise(const int32_t* sums, int32_t pixels, int32_t channels, const struct pex_block* block,
-                           int32_t pitch, struct pex_limits limits, int8_t* y) {
+                           int32_t pitch, const struct pex_limits* limits, int8_t* y) {
   for (; channels > 0; channels -= 4, sums += 4, block++, y += 4) {
     int32x4_t multiplier = vld1q_s32(block->multiplier), shift = vld1q_s32(block->shift);
     for (int32_t k = 0; k < pixels; k++) {
-      int32x4_t results = pex_results(vld1q_s32(sums + k * SLICE), multiplier, shift, limits);
+      int32x4_t results = pex_results(vld1q_s32(sums + k * SLICE), multiplier, shift, *limits);
       int8_t* to = y + k * pitch;
       __asm__ volatile("dlstp.32 lr, %[channels]\nvstrb.32 %q[results], [%[to]]\nlctp\n"
                        :
@@ -207,7 +207,7 @@ PEX_INLINE void requantise(const int32_t* sums, int32_t pixels, int32_t channels
 
 /* These two are not inlined, so that their sums lie on the stack in turn. */
 __attribute__((noinline)) static void one_pixel(const struct runs* runs, const int8_t* w, const struct pex_block* block,
-                      const struct pex_parameters* p, struct pex_limits limits, int8_t* y) {
+                      const struct pex_parameters* p, const struct pex_limits* limits, int8_t* y) {
   int32_t kept[SLICE], depth = p->depth;
   for (int32_t left = p->outputs; left > 0; left -= SLICE, y += SLICE) {
     int32_t channels = left < SLICE ? left : SLICE;
@@ -223,8 +223,8 @@ __attribute__((noinline)) static void one_pixel(const struct runs* runs, const i
 /* Of the first window and the next two. */
 PEX_INLINE void find_runs(struct run* runs, const struct pex_window* window, int32_t bytes) {
   for (int32_t k = 0; k < window->count; k++) {
-    const int8_t* x = window->at[k];
-    int32_t next = window->moves[k].next;
+    const int8_t* x = window->lines.at[k];
+    int32_t next = window->lines.rows.moves[k].next;
     runs[k] = (struct run){{x, x + next, x + 2 * next}, bytes, -bytes & 15};
   }
   runs[window->count].x[0] = 0;
@@ -232,7 +232,7 @@ PEX_INLINE void find_runs(struct run* runs, const struct pex_window* window, int
 
 __attribute__((noinline)) static void three_pixels(const struct pex_window* window, int32_t bytes, const int8_t* w,
                                                    const struct pex_block* block, const struct pex_parameters* p,
-                                                   struct pex_limits limits, int8_t* y) {
+                                                   const struct pex_limits* limits, int8_t* y) {
   struct run runs[PEX_ROWS + 1];
   find_runs(runs, window, bytes);
   int32_t kept[PIXELS * SLICE], depth = p->depth;
@@ -255,17 +255,17 @@ __attribute__((noinline)) static void three_pixels(const struct pex_window* wind
 static void pixels_of(struct pex_window* window, int32_t bytes, int32_t found, const int8_t* w,
                       const struct pex_block* block, const struct pex_parameters* p, int8_t* y) {
   if (window->count == 1 && is_short(p, bytes)) {
-    short_pixels(window->at[0], found > 1 ? window->moves[0].next : 0, bytes, found, w, block, p, y);
+    short_pixels(window->lines.at[0], found > 1 ? window->lines.rows.moves[0].next : 0, bytes, found, w, block, p, y);
     return;
   }
   struct pex_limits limits = pex_limits(p);
-  struct runs one = {window->at, window->at + window->count, bytes, -bytes & 15};
+  struct runs one = {window->lines.at, window->lines.at + window->count, bytes, -bytes & 15};
   while (found > 0) {
     int32_t pixels = found >= PIXELS ? PIXELS : 1;
     if (pixels == PIXELS) {
-      three_pixels(window, bytes, w, block, p, limits, y);
+      three_pixels(window, bytes, w, block, p, &limits, y);
     } else {
-      one_pixel(&one, w, block, p, limits, y);
+      one_pixel(&one, w, block, p, &limits, y);
     }
     found -= pixels, y += pixels * p->output_pitch;
     if (found) pex_move_on(window, pixels);
@@ -334,7 +334,7 @@ static void pixels_by_patch(int8_t* patch, const int8_t* x, int32_t row, int32_t
     if (shorter)
       short_pixel(&pixel, vectors, limits.low, limits.high);
     else
-      one_pixel(&runs, w, block, p, limits, pixel.y);
+      one_pixel(&runs, w, block, p, &limits, pixel.y);
   }
 }
 

@@ -57,19 +57,19 @@ int32_t pex_pairs(int8_t* x, int8_t* weights, int32_t* parameters, int8_t* y, in
       if (found > 1) {
         const int8_t* runs[2 * PEX_ROWS]; /* the second pixel's first */
         for (int32_t k = 0; k < window.count; k++) {
-          runs[2 * k] = window.at[k] + window.moves[k].next;
-          runs[2 * k + 1] = window.at[k];
+          runs[2 * k] = window.lines.at[k] + window.lines.rows.moves[k].next;
+          runs[2 * k + 1] = window.lines.at[k];
         }
         compute(job, runs, 2 * window.count, bytes, y, p, 1);
         done = 2;
       } else if (window.pixels == 1 && pixels > 0) { /* windows that lie anywhere */
-        pex_find_positions(window.at, 2, x, weights + p->zeros, p, row, column);
-        pex_find_positions(window.at + 1, 2, x, weights + p->zeros, p, row, column - 1);
-        compute(job, window.at, 2 * p->kernel_rows * p->kernel_columns, p->channels, y, p, 1);
+        pex_find_positions(window.lines.at, 2, x, weights + p->zeros, p, row, column);
+        pex_find_positions(window.lines.at + 1, 2, x, weights + p->zeros, p, row, column - 1);
+        compute(job, window.lines.at, 2 * p->kernel_rows * p->kernel_columns, p->channels, y, p, 1);
         done = 2, pixels--, column++;
       }
 #endif
-      if (done == 1) compute(job, window.at, window.count, bytes, y, p, 0);
+      if (done == 1) compute(job, window.lines.at, window.count, bytes, y, p, 0);
       y += done * p->output_pitch;
       found -= done;
       if (found > 0) pex_move_on(&window, done);
@@ -125,13 +125,13 @@ int32_t pex_pairs_wide(int8_t* x, int8_t* weights, int32_t* parameters, int8_t* 
         pex_move_on(&window, 1);
       else
         pex_find_window(&window, x, weights + p->zeros, p, row, column, pixels - k, 1);
-      for (int32_t m = 0; m < window.count; m++) wide = widen(wide, window.at[m], window.columns * p->channels);
+      for (int32_t m = 0; m < window.count; m++) wide = widen(wide, window.lines.at[m], window.columns * p->channels);
     }
     compute(job, runs, 1, 4 * p->depth, y, p, 1);
   }
   if (pixels > 0) {
     pex_find_window(&window, x, weights + p->zeros, p, row, column, 1, 1);
-    compute(job, window.at, window.count, window.columns * p->channels, y, p, 0);
+    compute(job, window.lines.at, window.count, window.columns * p->channels, y, p, 0);
   }
   return 0;
 }

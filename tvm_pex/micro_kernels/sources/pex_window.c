@@ -28,7 +28,7 @@ void pex_find_positions(const int8_t** at, int32_t apart, const int8_t* x, const
 /* Each position a line of its own. */
 static void find_single_positions(struct pex_window* window, const int8_t* x, const int8_t* zeros,
                                   const struct pex_parameters* p, int32_t row, int32_t column) {
-  pex_find_positions(window->at, 1, x, zeros, p, row, column);
+  pex_find_positions(window->lines.at, 1, x, zeros, p, row, column);
   window->count = p->kernel_rows * p->kernel_columns;
   window->columns = 1;
   window->pixels = 1;
@@ -49,8 +49,8 @@ void pex_find_window(struct pex_window* window, const int8_t* x, const int8_t* z
     if (whole > pixels) whole = pixels;
   }
   for (int32_t k = 0, r = top; k < p->kernel_rows; k++, r += p->dilation_rows) {
-    window->at[k] = zeros;
-    window->moves[k].step = window->moves[k].next = 0;
+    window->lines.at[k] = zeros;
+    window->lines.rows.moves[k].step = window->lines.rows.moves[k].next = 0;
     if (r < 0 || r >= p->height) continue;
     int32_t position = place(p, r, left), behind = p->ring - 1 - position - extent; /* up to the ring's end */
     if (behind < 0) {
@@ -58,9 +58,9 @@ void pex_find_window(struct pex_window* window, const int8_t* x, const int8_t* z
       return;
     }
     if (behind < (whole - 1) * p->stride_columns) whole = behind / p->stride_columns + 1;
-    window->at[k] = x + position * p->pitch;
-    window->moves[k].step = step;
-    window->moves[k].next = p->stride_columns * p->pitch;
+    window->lines.at[k] = x + position * p->pitch;
+    window->lines.rows.moves[k].step = step;
+    window->lines.rows.moves[k].next = p->stride_columns * p->pitch;
   }
   window->count = p->kernel_rows;
   window->columns = p->kernel_columns;

@@ -5,12 +5,19 @@
 
 #include "pex_kernels.h"
 
+struct pex_move {
+  int32_t step; /* bytes from a position of the line to the next */
+  int32_t next; /* bytes to the same position of the next output pixel */
+};
+
 struct pex_window {
-  const int8_t* at[PEX_TAPS]; /* lines: the first position of each */
-  struct {
-    int32_t step; /* bytes from a position of the line to the next */
-    int32_t next; /* bytes to the same position of the next output pixel */
-  } moves[PEX_ROWS];
+  union {
+    const int8_t* at[PEX_TAPS]; /* the first position of each line */
+    struct {
+      const int8_t* at[PEX_ROWS];
+      struct pex_move moves[PEX_ROWS];
+    } rows; /* of few lines: the moves lie behind their positions */
+  } lines;
   int32_t count;   /* of lines */
   int32_t columns; /* positions of a line; 1: each line is a single position, which has no moves */
   int32_t pixels;  /* output pixels for which this window, moved on by `next` each time, holds; 1 without moves */
@@ -26,7 +33,7 @@ void pex_find_positions(const int8_t** at, int32_t apart, const int8_t* x, const
                         const struct pex_parameters* p, int32_t row, int32_t column);
 
 PEX_INLINE void pex_move_on(struct pex_window* window, int32_t pixels) {
-  for (int32_t k = 0; k < window->count; k++) window->at[k] += pixels * window->moves[k].next;
+  for (int32_t k = 0; k < window->count; k++) window->lines.at[k] += pixels * window->lines.rows.moves[k].next;
 }
 
 /* Copies the window of output pixel (row, column), position by position, to `patch`, and fills it up to `depth`. */
