@@ -1,8 +1,8 @@
 """Many trials on all processors or a cluster, by dask.distributed. A finished trial is a file, and is never repeated.
 
-A trial has one folder, and runs in a process of its own: what kills that costs this trial alone, and the next sweep goes
-on from its last whole round. Where a whole worker is lost, the engine starts its trial on another. On a cluster the
-folders have to be shared.
+A trial has one folder, and runs in a process of its own: what kills that costs this trial alone, and the next sweep
+goes on from its last whole round. Where a whole worker is lost, the engine starts its trial on another. On a cluster
+the folders have to be shared.
 """
 
 from __future__ import annotations
