@@ -216,7 +216,7 @@ def test_an_interrupted_run_goes_on(folder: Path, report: dict[str, Any], monkey
         raise KeyboardInterrupt
 
     monkeypatch.setattr(measure, "run_compiled", interrupted)
-    assert bench(*ARGUMENTS, "--cache", folder / "cache", OWN).exit_code == 1
+    assert bench(*ARGUMENTS, "--cache", folder / "cache", OWN).exit_code == 130
     assert set((folder / "cache").iterdir()) == set(kept) - {layers}  # no half of a row
     monkeypatch.setattr(measure, "run_compiled", original)
     monkeypatch.setattr(measure, "stock_plans", interrupted)  # which is kept

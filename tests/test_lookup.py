@@ -11,11 +11,12 @@ from interpreter import run_graph
 from relay_forms import add, convolution, fraction, random, requantise, source, typed, whole
 
 from tvm_pex._tvm import relay, tvm
+from tvm_pex.compiler import compile_model
 from tvm_pex.frontend.lookup import MOST_TABLES
 from tvm_pex.frontend.reader import Reading, read_function
 from tvm_pex.frontend.tflite_model import Model, Port
-from tvm_pex.graph import Add, Convolution, Lookup
-from tvm_pex.verification.verify import reference_outputs
+from tvm_pex.graph import Add, Apply, Convolution, Dequantize, Lookup, Quantize
+from tvm_pex.verification.verify import reference_outputs, verify
 
 Function = Callable[[Any], Any]
 
@@ -166,6 +167,18 @@ def test_constants_that_are_no_tables(channels: int, constant: tuple[int, ...]) 
         floats = relay.reshape(floats, (1, 64)) * relay.const(np.ones(64, "float32"))
     quantised = relay.qnn.op.quantize(floats, fraction(0.1), whole(0))
     assert Lookup not in kinds_of(quantised)
+
+
+def test_too_many_tables_are_computed_in_floats() -> None:
+    """Also to the byte, compiled."""
+    channels = MOST_TABLES + 1
+    slopes = relay.const(np.linspace(-1, 2, channels, dtype="float32"))
+    x = relay.var("x0", shape=(1, 3, 4, channels), dtype="int8")
+    result = sandwich(x, lambda floats: relay.nn.prelu(floats, slopes, axis=3), (0.03, -5, 0.04, 7))
+    model = model_of([convolution(result, random(3, 3, channels, 2), padding=(1, 1, 1, 1))])
+    reading = read_function(model.mod["main"])
+    assert [type(op) for op in reading.graph.operators] == [Dequantize, Apply, Quantize, Convolution]
+    assert verify(model, compile_model(model), inputs=4).passed
 
 
 def kinds_of(result: Any) -> list[type]:

@@ -229,6 +229,40 @@ def test_positions_apart_and_mirrored() -> None:
     assert positions(symmetric).tolist() == [[1, 0, 0, 1, 2, 2, 1]]
 
 
+def test_a_decoder_keeps_the_clock_of_its_finest_rows() -> None:
+    """Down by 2, up by 2, beside what came down: one segment, in which the rows below have every second moment."""
+    maker = GraphMaker()
+    skip = maker.same(maker.source("x", (8, 8, 2)), 2)
+    low = maker.same(maker.pool(skip, Window((2, 2), (2, 2)), maximum=True), 4)
+    up = maker.nearest(low, (2, 2))
+    last = maker.same(maker.concat(up, skip), 2)
+    graph = maker.graph()
+    segment = segment_of(graph, ROWS)
+    stages = {stage.operator: stage for stage in segment.stages}
+    assert [stages[name].stride[0] for name in (skip, low, up, last)] == [1, 2, 1, 1]
+    assert stages[up].delay == stages[low].delay  # a row of the two below each of its own
+    assert {ring.tensor: ring.pixels // 8 for ring in segment.rings}[skip] == 4  # rows, until the concat wants them
+    assert fault_of_schedule(graph, Schedule((segment,))) is None
+
+
+def test_strips_of_a_decoder() -> None:
+    """Columns that two strips compute, counted in columns of tensors that have half as many."""
+    maker = GraphMaker()
+    low = maker.same(maker.source("x", (5, 8, 2)), 2)
+    maker.same(maker.same(maker.nearest(low, (2, 2)), 2), 2, (5, 5))
+    graph = maker.graph()
+    segment = make_segment(graph, graph.operators, ("rows", "pixels"), strips=2)
+    assert [stage.origin for stage in segment.stages] == [(4, -2), (8, -3), (8, -2), (8, 0)]
+    assert fault_of_schedule(graph, Schedule((segment,))) is None
+
+
+def test_clocks_that_share_too_few_moments() -> None:
+    maker = GraphMaker()
+    maker.nearest(maker.same(maker.source("x", (8, 8, 2)), 2), (15, 1), (8, 1))
+    with pytest.raises(Unschedulable, match="a clock that is too fine"):
+        segment_of(maker.graph(), ROWS)
+
+
 def test_wait() -> None:
     same = use_of(Window((3, 3), pad=(1, 1)), 0, 9, 9)
     assert wait(same, 1, 1) == 1  # its first row sees two

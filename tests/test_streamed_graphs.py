@@ -222,7 +222,7 @@ def test_worst_and_mean_leave_the_last_step_out() -> None:
 
 def test_a_window_of_all_rows_holds_all_rows() -> None:
     maker = GraphMaker()
-    maker.pool(maker.source("x", (5, 3, 2)), Window((5, 3), (1, 1)), maximum=True)
+    maker.convolution(maker.source("x", (5, 3, 2)), 2, Window((5, 3)), depthwise=True)  # which is not summed up
     graph = streamed(maker.graph())
     assert graph is not None
     assert plan_memory(memory_problem(graph, find_schedule(graph))).peak == 5 * 3 * 2 + 2

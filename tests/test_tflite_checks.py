@@ -10,6 +10,8 @@ import pytest
 from small_models import SMALL_MODELS
 from tflite_writer import OperatorSpec, TensorSpec, model_bytes
 
+from tvm_pex._tvm import relay
+from tvm_pex.frontend.reader import read_function
 from tvm_pex.frontend.tflite_model import ModelError, load_model
 
 X = TensorSpec("x", (1, 4), "int8", None, (0.1,), (0,))
@@ -133,3 +135,15 @@ def test_what_the_type_checker_says_is_told_and_not_printed(tmp_path: Path, capf
     assert reason.startswith("TVM cannot import it: ")
     assert "diagnostic" not in reason and ("broadcast" in reason or "dimensions" in reason)
     assert capfd.readouterr() == ("", "")
+
+
+def test_absurd_sizes_are_left_to_tvm(tmp_path: Path) -> None:
+    """The search knows a time for each pixel: it would take hours, and more memory than there is."""
+    path = tmp_path / "huge.tflite"
+    tensors = [TensorSpec(name, (1, 20000, 20000, 1), "int8", None, (0.1,), (0,)) for name in "xy"]
+    options = {"Padding": 0, "StrideH": 1, "StrideW": 1, "FilterHeight": 3, "FilterWidth": 3}
+    path.write_bytes(model_bytes(tensors, [OperatorSpec("MAX_POOL_2D", "x", "y", "Pool2D", options)], "x", "y"))
+    main = relay.transform.InferType()(load_model(path).mod)["main"]
+    assert [refusal.reason for refusal in read_function(main).refused] == [
+        "its tensor has 400000000 pixels, and schedules are made for up to 2097152"
+    ]

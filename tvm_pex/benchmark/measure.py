@@ -132,8 +132,7 @@ class _Meter:
     def _agreement(self) -> Json | None:
         """With the reference kernels, by rounding.
 
-        None where there are none, where no operator is ours, and of floats, which are the same within a tolerance or
-        not.
+        None where there are none, where no operator is ours, and of floats, which need not have the same bytes.
         """
         if any(port.dtype.startswith("float") for port in self.case.model.outputs):
             return None

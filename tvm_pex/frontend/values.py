@@ -13,6 +13,7 @@ from tvm_pex.graph import Limits, Shape
 
 Array = npt.NDArray[Any]
 
+MOST_PIXELS = 1 << 21  # the search knows a time for each; a microcontroller has room for fewer
 _VIEWS = ("reshape", "squeeze", "expand_dims", "nn.batch_flatten")
 
 
@@ -78,6 +79,8 @@ def graph_shape(expr: relay.Expr) -> Shape:
 def shape_in_graph(shape: tuple[int, ...]) -> Shape:
     """``graph_shape`` of a tensor of ``shape``."""
     require(all(extent > 0 for extent in shape), "its tensor is empty")
+    pixels = math.prod(shape[:-1])
+    require(pixels <= MOST_PIXELS, f"its tensor has {pixels} pixels, and schedules are made for up to {MOST_PIXELS}")
     require(len(shape) < 2 or shape[0] == 1, f"its batch is {shape[0] if shape else 0}, not 1")
     if len(shape) == 4:
         return shape[1], shape[2], shape[3]

@@ -45,6 +45,7 @@ _WEIGHTS = (0, 16, 256, 1 << 40)  # instructions that a path is charged for a mu
 _DEEP = 96  # operators, beyond which not every run of them is looked at
 _SHORT = 10  # operators of the segments that tell how much memory is of interest
 _EFFORT = 300  # nodes of the planner's exact search: enough for a segment of a dozen buffers
+_EFFORT_WHOLE = 2000  # for the graph as a whole: few bytes too many would let a slower schedule win
 
 
 @dataclass(frozen=True)
@@ -375,7 +376,7 @@ class _Paths:
     def _choice(self, path: tuple[int, ...]) -> Choice:
         schedule = Schedule(tuple(self.found[k].segment for k in path))
         problem = memory_problem(self.graph, schedule, kept=self.kept)
-        return Choice(plan_memory(problem, effort=_EFFORT).peak, sum(self.found[k].price for k in path), schedule)
+        return Choice(plan_memory(problem, effort=_EFFORT_WHOLE).peak, sum(self.found[k].price for k in path), schedule)
 
     def _least_limit(self, allowed: int) -> int:
         """The lowest peak of single segments that a path keeps to which runs no more again than is allowed."""

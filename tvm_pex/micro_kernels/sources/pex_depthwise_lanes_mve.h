@@ -141,15 +141,16 @@ static void positions(const struct pixel* pixel) {
       : "lr", "cc", "memory");
 }
 
-/* A window whose lines are rows of positions, none of them alone; not inlined, so that its list of them lies on the stack
- * only where it is needed. */
-__attribute__((noinline)) static void listed_positions(const struct pex_window* window, struct pixel* pixel) {
-  const int8_t* at[PEX_TAPS];
-  const int8_t** end = at;
+/* A window whose lines are rows of positions, none of them alone. For a while they lie where the rows were; not inlined,
+ * so that the rows lie on the stack only then. */
+__attribute__((noinline)) static void listed_positions(struct pex_window* window, struct pixel* pixel) {
+  const struct pex_rows rows = window->lines.rows;
+  const int8_t** end = window->lines.at;
   for (int32_t k = 0; k < window->count; k++)
-    for (int32_t m = 0; m < window->columns; m++) *end++ = window->lines.at[k] + m * window->lines.rows.moves[k].step;
-  pixel->at = at, pixel->end = end;
+    for (int32_t m = 0; m < window->columns; m++) *end++ = rows.at[k] + m * rows.moves[k].step;
+  pixel->at = window->lines.at, pixel->end = end;
   positions(pixel);
+  window->lines.rows = rows;
 }
 
 /* `found` pixels, whose windows move on from each to the next. */

@@ -8,6 +8,7 @@
 
 #define SLICE 16 /* output channels whose sums are kept at once */
 #define PIXELS 3 /* whose sums are */
+#define LOW 5    /* rows of a window then, at most */
 
 /* 1. Inputs of at most four vectors, which stay in registers: all products of a pixel with four channels at a time. */
 
@@ -191,11 +192,11 @@ PEX_INLINE void add_three_pixels(int32_t sums[6], const struct run* run, const i
 
 /* The results of a slice of channels; `pixels` is 1 or PIXELS. */
 PEX_INLINE void requantise(const int32_t* sums, int32_t pixels, int32_t channels, const struct pex_block* block,
-                           int32_t pitch, const struct pex_limits* limits, int8_t* y) {
+                           int32_t pitch, struct pex_limits limits, int8_t* y) {
   for (; channels > 0; channels -= 4, sums += 4, block++, y += 4) {
     int32x4_t multiplier = vld1q_s32(block->multiplier), shift = vld1q_s32(block->shift);
     for (int32_t k = 0; k < pixels; k++) {
-      int32x4_t results = pex_results(vld1q_s32(sums + k * SLICE), multiplier, shift, *limits);
+      int32x4_t results = pex_results(vld1q_s32(sums + k * SLICE), multiplier, shift, limits);
       int8_t* to = y + k * pitch;
       __asm__ volatile("dlstp.32 lr, %[channels]\nvstrb.32 %q[results], [%[to]]\nlctp\n"
                        :
@@ -207,7 +208,8 @@ PEX_INLINE void requantise(const int32_t* sums, int32_t pixels, int32_t channels
 
 /* These two are not inlined, so that their sums lie on the stack in turn. */
 __attribute__((noinline)) static void one_pixel(const struct runs* runs, const int8_t* w, const struct pex_block* block,
-                      const struct pex_parameters* p, const struct pex_limits* limits, int8_t* y) {
+                      const struct pex_parameters* p, const struct pex_limits* given, int8_t* y) {
+  struct pex_limits limits = *given; /* in registers */
   int32_t kept[SLICE], depth = p->depth;
   for (int32_t left = p->outputs; left > 0; left -= SLICE, y += SLICE) {
     int32_t channels = left < SLICE ? left : SLICE;
@@ -232,8 +234,9 @@ PEX_INLINE void find_runs(struct run* runs, const struct pex_window* window, int
 
 __attribute__((noinline)) static void three_pixels(const struct pex_window* window, int32_t bytes, const int8_t* w,
                                                    const struct pex_block* block, const struct pex_parameters* p,
-                                                   const struct pex_limits* limits, int8_t* y) {
-  struct run runs[PEX_ROWS + 1];
+                                                   const struct pex_limits* given, int8_t* y) {
+  struct pex_limits limits = *given; /* in registers */
+  struct run runs[LOW + 1];
   find_runs(runs, window, bytes);
   int32_t kept[PIXELS * SLICE], depth = p->depth;
   for (int32_t left = p->outputs; left > 0; left -= SLICE, block += SLICE / 4, y += SLICE) {
@@ -261,7 +264,7 @@ static void pixels_of(struct pex_window* window, int32_t bytes, int32_t found, c
   struct pex_limits limits = pex_limits(p);
   struct runs one = {window->lines.at, window->lines.at + window->count, bytes, -bytes & 15};
   while (found > 0) {
-    int32_t pixels = found >= PIXELS ? PIXELS : 1;
+    int32_t pixels = found >= PIXELS && window->count <= LOW ? PIXELS : 1;
     if (pixels == PIXELS) {
       three_pixels(window, bytes, w, block, p, &limits, y);
     } else {

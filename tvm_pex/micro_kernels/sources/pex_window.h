@@ -10,13 +10,15 @@ struct pex_move {
   int32_t next; /* bytes to the same position of the next output pixel */
 };
 
+struct pex_rows {
+  const int8_t* at[PEX_ROWS];
+  struct pex_move moves[PEX_ROWS];
+};
+
 struct pex_window {
   union {
     const int8_t* at[PEX_TAPS]; /* the first position of each line */
-    struct {
-      const int8_t* at[PEX_ROWS];
-      struct pex_move moves[PEX_ROWS];
-    } rows; /* of few lines: the moves lie behind their positions */
+    struct pex_rows rows;       /* of few lines: their moves lie behind */
   } lines;
   int32_t count;   /* of lines */
   int32_t columns; /* positions of a line; 1: each line is a single position, which has no moves */
