@@ -1,7 +1,8 @@
 """Many trials on all processors or a cluster, by dask.distributed. A finished trial is a file, and is never repeated.
 
-A trial belongs to one folder. Where its worker dies, the engine starts it anew on another, and it goes on from its last
-whole round; what kills its workers again and again is given up, alone. On a cluster the folders have to be shared.
+A trial has one folder, and runs in a process of its own: what kills that costs this trial alone, and the next sweep
+goes on from its last whole round. Where a whole worker is lost, the engine starts its trial on another. On a cluster
+the folders have to be shared.
 """
 
 from __future__ import annotations
@@ -10,6 +11,11 @@ import itertools
 import json
 import logging
 import os
+import pickle
+import signal
+import subprocess
+import sys
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -24,7 +30,6 @@ from tvm_pex.codesign.trial import Result, Trial, run_trial
 Report = Callable[[str, "int | None", "int | None"], None]
 Work = Callable[["Planned"], None]
 _RESULT = "result.json"
-_DEATHS = 1  # of workers, after which a trial is tried once more
 _PATIENCE = 1.0  # seconds
 
 
@@ -74,51 +79,76 @@ def run_all(
 ) -> dict[str, str]:
     """By name, why trials failed. ``cluster`` is the address of a scheduler; None: ``jobs`` processes here.
 
-    A worker is given one trial at a time, so that it takes no other with it.
+    No more trials are on the way than there are workers.
     """
     waiting = [trial for trial in trials if not trial.done]
     report("trials", len(trials) - len(waiting), len(trials))
     if not waiting:
         return {}
-    from distributed import Client, KilledWorker, wait
+    from distributed import Client, wait
+    from distributed import TimeoutError as Waited
 
     failed: dict[str, str] = {}
-    deaths = dict.fromkeys((trial.name for trial in waiting), 0)
     running: dict[Any, Planned] = {}
     with _cluster(jobs) if cluster is None else _address(cluster) as address, Client(address) as client:
         while waiting or running:
-            free = sum(client.nthreads().values()) - len(running)
-            for trial in waiting[: max(free, 0)]:
-                running[client.submit(_unless_done, work, trial, key=f"{trial.folder}-{deaths[trial.name]}")] = trial
-            waiting = waiting[max(free, 0) :]
-            with suppress(TimeoutError):  # workers may have come
+            free = max(len(client.nthreads()) - len(running), 0)
+            running |= {client.submit(in_process, work, t, key=str(t.folder)): t for t in waiting[:free]}
+            waiting = waiting[free:]
+            with suppress(Waited):  # workers may have come
                 wait(list(running), timeout=_PATIENCE, return_when="FIRST_COMPLETED")
             for future in [future for future in running if future.done()]:
                 trial, error = running.pop(future), future.exception()
-                if isinstance(error, KilledWorker) and deaths[trial.name] < _DEATHS:
-                    deaths[trial.name] += 1
-                    waiting.append(trial)
-                elif error is not None:
+                if error is not None:
                     failed[trial.name] = " ".join(str(error).split())
                 report("trials", len(trials) - len(waiting) - len(running), len(trials))
     return failed
 
 
-def _unless_done(work: Work, trial: Planned) -> None:
-    """The engine runs a task again whose worker dies after it."""
-    if not trial.done:
-        work(trial)
+def in_process(work: Work, trial: Planned) -> None:
+    """In a worker: the trial in a process of its own, unless it is done; raises RuntimeError where that dies.
+
+    The process reads what it is to do, and ends with the worker, whose pipe it listens to.
+    """
+    if trial.done:  # the engine runs a task again whose worker dies after it
+        return
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
+    command = [sys.executable, "-m", "tvm_pex.codesign.sweep"]
+    pipe = subprocess.PIPE
+    with subprocess.Popen(command, stdin=pipe, stdout=subprocess.DEVNULL, stderr=pipe, env=environment) as process:
+        assert process.stdin is not None and process.stderr is not None
+        process.stdin.write(pickle.dumps((work, trial)))
+        process.stdin.flush()
+        words = process.stderr.read().decode(errors="replace").strip().splitlines()
+        status = process.wait()
+    if status < 0:
+        raise RuntimeError(f"its process died of {signal.Signals(-status).name}")
+    if status:
+        raise RuntimeError(words[-1] if words else f"its process ended with status {status}")
+
+
+def _serve() -> None:
+    """The other end of ``in_process``."""
+    work, trial = pickle.load(sys.stdin.buffer)
+
+    def end_with_worker() -> None:
+        sys.stdin.buffer.read()
+        os._exit(1)
+
+    threading.Thread(target=end_with_worker, daemon=True).start()
+    work(trial)
+    sys.stdout.flush()
+    os._exit(0)  # the thread holds standard input
 
 
 @contextmanager
 def _cluster(jobs: int | None) -> Iterator[Any]:
-    """One process and one thread for each job; no page about it. Whose worker dies is ours to try again."""
-    import dask
+    """One thread for each job, which waits for the process of its trial; no page about it."""
     from distributed import LocalCluster
 
     count = jobs or os.cpu_count() or 1
-    own = {"threads_per_worker": 1, "memory_limit": 0, "dashboard_address": None, "silence_logs": logging.CRITICAL}
-    with dask.config.set({"distributed.scheduler.allowed-failures": 0}), LocalCluster(count, **own) as cluster:
+    quiet = {"dashboard_address": None, "silence_logs": logging.CRITICAL}
+    with LocalCluster(count, threads_per_worker=1, processes=False, **quiet) as cluster:
         yield cluster
 
 
@@ -128,7 +158,7 @@ def _address(cluster: str) -> Iterator[str]:
 
 
 def prune_alone(planned: Planned) -> None:
-    """In a worker: the trial on one processor."""
+    """The trial on one processor."""
     os.environ.setdefault("TF_NUM_INTRAOP_THREADS", "1")
     os.environ.setdefault("TF_NUM_INTEROP_THREADS", "1")
     planned.folder.mkdir(parents=True, exist_ok=True)
@@ -136,3 +166,7 @@ def prune_alone(planned: Planned) -> None:
 
 
 def _silently(_what: str, _done: int | None, _total: int | None) -> None: ...
+
+
+if __name__ == "__main__":
+    _serve()
