@@ -193,8 +193,8 @@ def _candidates(
     """Every segment that begins at ``start`` and runs at most ``allowed`` multiply-accumulates again.
 
     Where rows are handed out as they are made, all runs with the rows that come. No segment has more than ``longest``
-    operators, none is expected to take more than ``limit`` bytes, and none follows once the rings and sums of each way
-    to run the operators do: with more operators they take no less.
+    operators, and none of more than ``_SHORT`` follows once the rings and sums of each way to run the operators take
+    more than ``limit`` bytes: with more operators they take no less.
     """
     last = len(graph.operators) if longest is None else min(start + longest, len(graph.operators))
     stops = range(start + 1, last + 1)
@@ -214,13 +214,11 @@ def _candidates(
         except Unschedulable:
             return
         inner = [inner_bytes(graph, operators, segment) for segment in segments]
-        if limit is not None and min(inner) > limit:
+        if limit is not None and stop - start > _SHORT and min(inner) > limit:
             return
         once, (fixed, moving) = graph.macs_of(operators), around(graph, start, stop, kept)
         for segment, own in zip(segments, inner):
             floor = fixed + max(own, moving)
-            if limit is not None and floor > limit:
-                continue
             again = segment_macs(graph, operators, segment) - once
             if again <= allowed and (allowed or not again):  # strips may also leave out what nothing reads
                 yield Candidate(start, stop, floor, priced(graph, operators, segment), segment, again)
