@@ -236,8 +236,8 @@ def _axis_strides(links: _Links, axis: int) -> list[int]:
     """Time between two rows of each operator: spread from any operator to its neighbours, then as small as possible."""
     count = len(links.operators)
     value = [0] * count
-    # Whole numbers, however far one goes up and down.
-    start_value = math.prod(math.prod(links.step(k, axis)) for k in range(count))
+    # Whole numbers, however far one goes up and down. A stride of 0 leads to nothing inside.
+    start_value = math.prod(step or 1 for k in range(count) for step in links.step(k, axis))
     for start in range(count):
         if value[start]:
             continue
