@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import wave
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -10,6 +12,8 @@ from keras_networks import random_network
 from tensorflow import keras
 
 from tvm_pex.codesign.architecture import NotPrunable, architecture_of
+from tvm_pex.codesign.data import DataError, load
+from tvm_pex.codesign.importance import importance
 from tvm_pex.codesign.removal import remove
 from tvm_pex.codesign.wiring import MAKERS, Wiring, wiring
 
@@ -90,3 +94,76 @@ def test_what_cannot_be_followed_is_refused() -> None:
         architecture_of(keras.Model(image, inner(image)))
     with pytest.raises(ValueError, match="no group nothing"):
         remove(inner, {"nothing": np.array([1])})
+
+
+def small_network() -> Any:
+    generator = np.random.default_rng(3)
+    x = image = keras.Input((6, 6, 2))
+    x = layers.ReLU()(layers.BatchNormalization(name="norm")(layers.Conv2D(4, 3, name="first")(x)))
+    x = layers.GlobalAveragePooling2D()(layers.Conv2D(5, 3, activation="relu", name="second")(x))
+    model = keras.Model(image, layers.Dense(3, activation="softmax")(x))
+    for layer in model.layers:
+        layer.set_weights([generator.uniform(0.2, 0.9, weights.shape) for weights in layer.get_weights()])
+    return model
+
+
+def test_taylor_scores_are_slopes_of_the_loss() -> None:
+    model, generator, little = small_network(), np.random.default_rng(0), 1e-2
+    inputs, labels = generator.normal(0, 1, (8, 6, 6, 2)).astype(np.float32), generator.integers(0, 3, 8)
+
+    def loss() -> float:
+        chosen = np.asarray(model(inputs, training=False), np.float64)[np.arange(8), labels]
+        return float(-np.log(chosen).mean())
+
+    def slope(name: str, channel: int, count: int) -> float:
+        """Of the loss in a factor on the parameters of a channel, from both sides."""
+        layer, losses = model.get_layer(name), []
+        before = layer.get_weights()
+        for factor in (1 + little, 1 - little):
+            changed = [array.copy() for array in before]
+            for array in changed[:count]:  # scale and shift of a normalisation, not its averages
+                array[..., channel] *= factor
+            layer.set_weights(changed)
+            losses.append(loss())
+        layer.set_weights(before)
+        return (losses[0] - losses[1]) / (2 * little)
+
+    wires = wires_of(model)
+    worth = importance(model, wires, "taylor", [(inputs, labels)])
+    for group, makers in {"first": ("first", "norm"), "second": ("second",)}.items():
+        for at, channel in enumerate(wires.groups[group].tolist()):
+            expected = sum(slope(name, at, 2) ** 2 for name in makers)
+            assert worth[channel] == pytest.approx(expected, rel=0.05, abs=1e-7)
+
+
+def test_scores_by_size() -> None:
+    model = small_network()
+    wires = wires_of(model)
+    kernel = np.abs(model.get_layer("first").get_weights()[0]).sum(axis=(0, 1, 2))
+    worth = importance(model, wires, "l1", [])
+    np.testing.assert_allclose([worth[c] for c in wires.groups["first"].tolist()], kernel / kernel.mean(), rtol=1e-5)
+    with pytest.raises(ValueError, match="cannot judge the channels of second"):
+        importance(model, wires, "bn-gamma", [])
+
+
+def test_recordings_are_parted_by_speaker(tmp_path: Path) -> None:
+    for name, pitch in (("high", 2500), ("low", 300)):
+        (tmp_path / name).mkdir()
+        for speaker in ("ann", "bob", "eve"):
+            for number in range(4):
+                tone = np.sin(2 * np.pi * pitch * np.arange(6000) / 8000) * 9000
+                with wave.open(str(tmp_path / name / f"{speaker}_{number}.wav"), "wb") as sound:
+                    sound.setnchannels(1)
+                    sound.setsampwidth(2)
+                    sound.setframerate(8000)
+                    sound.writeframes(tone.astype("<i2").tobytes())
+    data = load(str(tmp_path), (20, 10, 1))
+    assert data.classes == ("high", "low")
+    assert (len(data.train) + len(data.validation), len(data.test)) == (16, 8)  # ann is for testing
+    assert not data.mirrored
+    loudest = data.test.inputs[:, 5, :, 0].argmax(axis=1)
+    assert loudest[data.test.labels == 0].min() > 6
+    assert loudest[data.test.labels == 1].max() < 3
+    assert (data.test.inputs[:, -1] <= data.test.inputs[:, 5].max()).all()  # silence follows
+    with pytest.raises(DataError, match="frames, bands, 1"):
+        load(str(tmp_path), (20, 10, 3))

@@ -54,7 +54,7 @@ def _gamma(model: Any) -> dict[str, Scores]:
 def _taylor(model: Any, batches: Batches) -> dict[str, Scores]:
     """What a layer's parameters of a channel, times their gradients, add up to; squared, averaged over batches.
 
-    A convolution before a batch normalisation adds nothing: its scale does not matter, and the sum is zero.
+    Of a normalised convolution its weights count, and the normalisation's scale and shift, as they are in inference.
     """
     import tensorflow as tf
 
