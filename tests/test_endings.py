@@ -88,14 +88,16 @@ def test_a_link_is_kept_and_its_file_written(tmp_path: Path) -> None:
     assert link.is_symlink() and target.read_bytes() == b"new"
 
 
-@pytest.mark.parametrize("seconds", [1.5, 3.0, 4.5])
+@pytest.mark.parametrize("seconds", [0.3, 1.5, 3.0])
 def test_ctrl_c(seconds: float, tmp_path: Path) -> None:
     output = tmp_path / "out.tar"
     output.write_text("as it was")
-    command = [*COMMAND, "verify" if seconds > 4 else "compile", str(OWN)]
-    command += [] if seconds > 4 else ["-o", str(output)]
+    command = [*COMMAND, "verify" if seconds > 2 else "compile", str(OWN)]
+    command += [] if seconds > 2 else ["-o", str(output)]
     environment = {**os.environ, "TMPDIR": str(tmp_path)}
     started = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, env=environment)
+    while started.poll() is None and "libtvm" not in Path(f"/proc/{started.pid}/maps").read_text():
+        time.sleep(0.05)  # until then it is Python that starts
     time.sleep(seconds)
     started.send_signal(signal.SIGINT)
     assert started.communicate()[1] in ("tvm-pex: interrupted\n", "")
