@@ -65,7 +65,7 @@ def test_much_recompute_is_no_reason_to_find_nothing() -> None:
     graph, million = maker.graph(), 10**6
     segment = make_segment(graph, graph.operators, ("rows",))
     found = [Candidate(0, 1, 8, 1 << 40, segment, 5 * million), Candidate(0, 1, 8, 0, segment, 9 * million)]
-    paths = _Paths(graph, found, frozenset(), 6 * million)
+    paths = _Paths(graph, found, frozenset(), 6 * million, {})
     assert [choice.instructions for choice in paths.falling()] == [1 << 40]
 
 
@@ -101,14 +101,19 @@ def test_what_cannot_fit_is_told_the_least(seed: int) -> None:
     assert found(graph, error.value.least_bytes)[0] <= least
 
 
-@pytest.mark.parametrize("seed", [3000, 3008, 3025, 3037])
+def reordered(seed: int) -> bool:
+    """True where the best schedule runs the operators in another order than the graph."""
+    graph = random_graph(seed, operators=6)
+    schedule = find_schedule(graph, kept=frozenset(graph.inputs))
+    return [op for s in schedule.segments for op in s.operators] != [op.name for op in graph.operators]
+
+
+@pytest.mark.parametrize("seed", [*filter(reordered, range(3000, 3060))][:4])
 def test_the_operators_that_need_most_are_told(seed: int) -> None:
-    """The best schedules of these run the operators in another order than the graph."""
     graph = random_graph(seed, operators=6)
     kept = frozenset(graph.inputs)
     schedule = find_schedule(graph, kept=kept)
     order = [op for segment in schedule.segments for op in segment.operators]
-    assert order != [op.name for op in graph.operators]
     ordered = replace(graph, operators=tuple(sorted(graph.operators, key=lambda op: order.index(op.name))))
     peaks = {s.operators: plan_memory(segment_problem(ordered, s, kept)).peak for s in schedule.segments}
     with pytest.raises(OverBudget) as error:
