@@ -137,13 +137,18 @@ def test_what_the_type_checker_says_is_told_and_not_printed(tmp_path: Path, capf
     assert capfd.readouterr() == ("", "")
 
 
-def test_absurd_sizes_are_left_to_tvm(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("extent", "window", "reason"),
+    [
+        (20000, 3, "its tensor has 400000000 pixels, and schedules are made for up to 2097152"),
+        (1400, 1501, "its windows read 2101400 rows or columns, and schedules are made for 2097152"),
+    ],
+)
+def test_absurd_sizes_are_left_to_tvm(tmp_path: Path, extent: int, window: int, reason: str) -> None:
     """The search knows a time for each pixel: it would take hours, and more memory than there is."""
     path = tmp_path / "huge.tflite"
-    tensors = [TensorSpec(name, (1, 20000, 20000, 1), "int8", None, (0.1,), (0,)) for name in "xy"]
-    options = {"Padding": 0, "StrideH": 1, "StrideW": 1, "FilterHeight": 3, "FilterWidth": 3}
+    tensors = [TensorSpec(name, (1, extent, extent, 1), "int8", None, (0.1,), (0,)) for name in "xy"]
+    options = {"Padding": 0, "StrideH": 1, "StrideW": 1, "FilterHeight": window, "FilterWidth": window}
     path.write_bytes(model_bytes(tensors, [OperatorSpec("MAX_POOL_2D", "x", "y", "Pool2D", options)], "x", "y"))
     main = relay.transform.InferType()(load_model(path).mod)["main"]
-    assert [refusal.reason for refusal in read_function(main).refused] == [
-        "its tensor has 400000000 pixels, and schedules are made for up to 2097152"
-    ]
+    assert [refusal.reason for refusal in read_function(main).refused] == [reason]

@@ -15,6 +15,7 @@ from tvm_pex.frontend.convolution import SUMS
 from tvm_pex.frontend.patterns import read_call
 from tvm_pex.frontend.pool import REDUCTIONS
 from tvm_pex.frontend.values import (
+    MOST_PIXELS,
     Unsupported,
     graph_shape,
     is_view,
@@ -177,6 +178,8 @@ def _claim(expr: relay.Expr, readers: Readers) -> Claim:
     claim = read_call(expr, readers)
     fixed = any(isinstance(strip_views(data), relay.Constant) for data in claim.inputs)
     require(not fixed, "its input is a constant")
+    reads = max(kernel * extent for kernel, extent in zip(claim.operator.window.kernel, claim.shape))
+    require(reads <= MOST_PIXELS, f"its windows read {reads} rows or columns, and schedules are made for {MOST_PIXELS}")
     return claim
 
 
