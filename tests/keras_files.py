@@ -14,10 +14,11 @@ from keras_networks import padded_network, random_network
 from tvm_pex.codesign.architecture import architecture_of
 from tvm_pex.codesign.conversion import to_tflite
 from tvm_pex.codesign.network import int8_graph
+from tvm_pex.graph import graph_to_json
 
 folder, *seeds = sys.argv[1:]
 for seed in seeds:
     model = padded_network() if seed == "padded" else random_network(int(seed), gates=False)
     samples = np.random.default_rng(0).normal(0, 1, (4, *model.input_shape[1:])).astype(np.float32)
     Path(folder, f"{seed}.tflite").write_bytes(to_tflite(model, samples))
-    Path(folder, f"{seed}.json").write_text(int8_graph(architecture_of(model)).to_json())
+    Path(folder, f"{seed}.json").write_text(graph_to_json(int8_graph(architecture_of(model))))

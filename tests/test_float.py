@@ -15,7 +15,7 @@ from tvm_pex.compiler import compile_model
 from tvm_pex.frontend.reader import read_function
 from tvm_pex.frontend.slopes import slopes_by_channel
 from tvm_pex.frontend.tflite_model import Model, Port, load_model
-from tvm_pex.graph import Apply, Convolution, graph_from_json
+from tvm_pex.graph import Apply, Convolution, graph_from_json, graph_to_json
 from tvm_pex.options import PlanOptions
 from tvm_pex.packing.validator import fault_of_pools
 from tvm_pex.verification.verify import TOLERANCE, sample_inputs, verify
@@ -108,7 +108,7 @@ def test_form(form: str) -> None:
     inputs = {p.name_hint: values(*s, seed=3 + i) for i, (p, s) in enumerate(zip(func.params, shapes))}
     (results,) = stock(func, inputs)
     assert_close(run_graph(reading.graph, inputs)[reading.graph.outputs[0]].reshape(results[0].shape), results[0])
-    assert graph_from_json(reading.graph.to_json()).operators == reading.graph.operators
+    assert graph_from_json(graph_to_json(reading.graph)).operators == reading.graph.operators
 
 
 @pytest.mark.parametrize(

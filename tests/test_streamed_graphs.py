@@ -10,7 +10,7 @@ from random_graphs import GraphMaker, cut_at_random, random_graph, streamed
 from schedule_simulator import Event, events_of, fault_of_schedule
 from test_lifetimes import NONE, Program, collisions, values_of, wrong_pairs
 
-from tvm_pex.graph import Graph, Window, graph_from_json
+from tvm_pex.graph import Graph, Window, graph_from_json, graph_to_json
 from tvm_pex.memory_planner import plan_memory
 from tvm_pex.packing.validator import fault_of
 from tvm_pex.scheduling.cost import schedule_instructions, stages_instructions
@@ -76,7 +76,7 @@ def test_an_input_that_is_needed_again_is_whole() -> None:
 def test_the_arrival_is_first_in_every_order_and_survives_json() -> None:
     for _, graph in graphs(60):
         assert all(order[0] == graph.arrival for order in operator_orders(graph))
-        back = graph_from_json(graph.to_json())
+        back = graph_from_json(graph_to_json(graph))
         assert (back.streamed, back.arrival) == (graph.streamed, graph.operators[0])
 
 

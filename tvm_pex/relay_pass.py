@@ -30,7 +30,7 @@ from tvm_pex.frontend.reader import Reading, Refusal, read_function
 from tvm_pex.frontend.slopes import slopes_by_channel
 from tvm_pex.frontend.streaming import NotStreamable, stream_input
 from tvm_pex.frontend.transposes import drop_transposes
-from tvm_pex.graph import Convolution, Graph, Shape, subgraph
+from tvm_pex.graph import Convolution, Graph, Shape, graph_to_json, subgraph
 from tvm_pex.lowering.kernels import pack_weights
 from tvm_pex.lowering.region_op import REGION
 from tvm_pex.micro_kernels.packing import packed_constants
@@ -319,7 +319,7 @@ class _Rewriter(relay.ExprMutator):  # type: ignore[misc]
         parameters = [relay.var(f"p{index}", type_annotation=kind) for index, kind in enumerate(types)]
         attributes = tvm.ir.make_node(
             "DictAttrs",
-            graph=graph.to_json(),
+            graph=graph_to_json(graph),
             schedule=region.schedule.to_json(),
             outputs=json.dumps([[self.shape_of(n), graph.tensors[n].dtype] for n in graph.outputs]),
         )

@@ -22,7 +22,7 @@ from typing import Any
 import tvm
 from tvm import tir
 
-from tvm_pex.graph import Convolution, Graph, Operator, Shape
+from tvm_pex.graph import Convolution, Graph, Operator, Shape, graph_to_json
 from tvm_pex.lowering.arrival import Rows, return_unless_last, rows_of
 from tvm_pex.lowering.kernels import Expr, Moment, Place, Running, Store, emit_operator, emit_run, loop_name
 from tvm_pex.scheduling.kernels import kernel_of, patch_bytes
@@ -53,7 +53,7 @@ def lower_region(graph: Graph, schedule: Schedule, inputs: list[Any], outputs: l
     for buffer in reversed(region.crossing):
         body = _allocate(buffer, body)
     # The planner's hook sees TIR alone: this tells it whose buffers these are, and when they live.
-    text = tir.StringImm(json.dumps({"graph": graph.to_json(), "schedule": schedule.to_json()}))
+    text = tir.StringImm(json.dumps({"graph": graph_to_json(graph), "schedule": schedule.to_json()}))
     body = tir.AttrStmt(tir.const(0), REGION_ATTRIBUTE, text, body)
     # Neither allocation nor constant: TVM turns a small local allocation into a call, this it leaves on the C stack.
     for scratch in region.scratch.values():

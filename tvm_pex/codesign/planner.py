@@ -10,7 +10,7 @@ from functools import partial
 from types import TracebackType
 
 from tvm_pex.codesign.network import Load, arena_load, flash_bytes, layers_load
-from tvm_pex.graph import Graph
+from tvm_pex.graph import Graph, graph_to_json
 
 
 class Planner:
@@ -31,11 +31,11 @@ class Planner:
 
     def arenas(self, graphs: Sequence[Graph]) -> list[Load]:
         """The planned arena of each."""
-        wanted = {graph.to_json(): graph for graph in graphs}
+        wanted = {graph_to_json(graph): graph for graph in graphs}
         new = [text for text in wanted if text not in self._known]
         each = self._pool.map if self._pool else map
         self._known.update(zip(new, each(self._measure, [wanted[text] for text in new])))
-        return [self._known[graph.to_json()] for graph in graphs]
+        return [self._known[graph_to_json(graph)] for graph in graphs]
 
 
 def layers(graphs: Sequence[Graph]) -> list[Load]:

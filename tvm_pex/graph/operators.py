@@ -1,4 +1,4 @@
-"""Operators on tensors, with their quantisation. Pure: no TVM, no schedule.
+"""Operators on tensors, with their quantisation.
 
 A tensor is three-dimensional, (height, width, channels), batch 1, stored row by row with the channels innermost (NHWC).
 Vectors are (1, 1, n). An operator reads each input under a *view*: the same bytes with another (h, w, c), so that
@@ -17,78 +17,16 @@ its limits may be infinite. Only Quantize, Dequantize and Gather have floats on 
 
 from __future__ import annotations
 
-import dataclasses
-import functools
-import json
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from fractions import Fraction
-from typing import Any, get_args
+from dataclasses import dataclass
+from typing import Any
 
-import numpy as np
-import numpy.typing as npt
+from tvm_pex.graph.window import Shape, Window
 
-from tvm_pex.rounding import Rounding
-
-Shape = tuple[int, int, int]
-Pair = tuple[int, int]
 Limits = tuple[float, float]
 """The lowest and the highest value: whole numbers of an integer type; infinite where a float32 has none."""
 VALUES = 256
 """Of 8 bits."""
-
-
-@dataclass(frozen=True)
-class Tensor:
-    """An activation: ``shape`` is (height, width, channels), ``dtype`` a numpy name (int8, uint8, int32, float32)."""
-
-    name: str
-    shape: Shape
-    dtype: str
-
-    @property
-    def item_bytes(self) -> int:
-        return int(np.dtype(self.dtype).itemsize)
-
-    @property
-    def bytes(self) -> int:
-        return math.prod(self.shape) * self.item_bytes
-
-
-@dataclass(frozen=True)
-class Window:
-    """What a sliding operator sees: output row r reads input rows ``r * stride - pad + k * dilation``, k < kernel.
-
-    Every field but ``mirror`` is (rows, columns). ``pad`` is what lies before the tensor (top, left), below 0 where it
-    begins later; what lies behind it follows from the output's shape. Positions outside the tensor are skipped: they
-    hold the input's zero point.
-
-    Where the output has more rows than the input, these rows lie ``up`` positions apart: r reads row i of the input
-    where one of its positions is ``i * up``, and between the rows there is nothing. Such a window is not dilated.
-
-    With ``mirror`` (and ``up`` 1) a position outside the tensor is the one as far inside: 0 counts from the border
-    between both, so that the outermost row comes twice, 1 from the outermost row.
-    """
-
-    kernel: Pair = (1, 1)
-    stride: Pair = (1, 1)
-    dilation: Pair = (1, 1)
-    pad: Pair = (0, 0)
-    up: Pair = (1, 1)
-    mirror: int | None = None
-
-    def reach(self, axis: int) -> int:
-        """Distance from the first to the last position that a window touches."""
-        return (self.kernel[axis] - 1) * self.dilation[axis]
-
-    def covers(self, shape: Shape) -> bool:
-        """True when the first window spans the whole tensor, so that its sums can be taken as pixels come."""
-        return self == Window(kernel=shape[:2], stride=self.stride)
-
-    def mean_taps(self) -> Fraction:
-        """Positions of the input that an output reads, on average and inside: fewer than the kernel's with ``up``."""
-        return Fraction(math.prod(self.kernel), math.prod(self.up))
 
 
 @dataclass(frozen=True)
@@ -422,7 +360,6 @@ class Dequantize:
 
 Moved = Pad | Concat | Slice | Patches | Gather
 Operator = Convolution | Pool | Add | Binary | Moved | Resize | Lookup | Apply | Quantize | Dequantize
-_KINDS: dict[str, type[Operator]] = {kind.__name__: kind for kind in get_args(Operator)}
 
 
 def window_on(op: Operator, position: int, shape: Shape) -> Window:
@@ -440,135 +377,3 @@ def constants_of(op: Operator) -> tuple[str, ...]:
     """Names of the constants that ``op`` reads."""
     owners = Convolution | Gather | Lookup | Apply | Quantize | Dequantize
     return op.constants if isinstance(op, owners) else ()
-
-
-@dataclass(frozen=True)
-class Graph:
-    """Operators in topological order, the tensors they read and write, and the constants by name.
-
-    ``streamed`` are inputs that are never whole in memory: the caller hands in row after row while the program runs.
-    The first operator, and no other, reads such an input, each pixel once: it has the Window of one pixel.
-    ``handed_out`` are outputs that are never whole either: the caller takes each row when it is made.
-    ``kernels`` names, by operator, kernels in C (``tvm_pex.scheduling.kernels``), packed for ``core``; the others run
-    as portable TIR. ``rounding``: whose integers the operators give.
-    """
-
-    tensors: Mapping[str, Tensor]
-    operators: tuple[Operator, ...]
-    inputs: tuple[str, ...]
-    outputs: tuple[str, ...]
-    constants: Mapping[str, npt.NDArray[Any]] = field(default_factory=dict)
-    streamed: tuple[str, ...] = ()
-    handed_out: tuple[str, ...] = ()
-
-    kernels: Mapping[str, str] = field(default_factory=dict)
-    core: str = ""
-    rounding: Rounding = "tvm"
-
-    @property
-    def outside(self) -> frozenset[str]:
-        """Tensors of which the caller holds the present row, and the program nothing."""
-        return frozenset((*self.streamed, *self.handed_out))
-
-    @property
-    def arrival(self) -> Operator | None:
-        """The operator that takes the rows of the streamed input as they come; None where no input is streamed."""
-        return self.operators[0] if self.streamed else None
-
-    def macs(self) -> int:
-        """Multiply-accumulates of one inference."""
-        return self.macs_of(self.operators)
-
-    def macs_of(self, operators: Sequence[Operator]) -> int:
-        """Multiply-accumulates of some of the operators."""
-        return sum(op.macs(self.tensors[op.output].shape) for op in operators if isinstance(op, Convolution))
-
-    def consumers(self) -> dict[str, list[Operator]]:
-        """For each tensor, the operators that read it, in order."""
-        out: dict[str, list[Operator]] = {name: [] for name in self.tensors}
-        for op in self.operators:
-            for name in dict.fromkeys(op.inputs):
-                out[name].append(op)
-        return out
-
-    @functools.cached_property
-    def readers(self) -> Mapping[str, frozenset[str]]:
-        """For each tensor, the names of the operators that read it."""
-        return {name: frozenset(op.name for op in readers) for name, readers in self.consumers().items()}
-
-    def to_json(self) -> str:
-        """Everything but the constants' values, in one line, so that it can ride on a Relay attribute."""
-        record = {
-            "tensors": [dataclasses.astuple(t) for t in self.tensors.values()],
-            "operators": [[type(op).__name__, dataclasses.asdict(op)] for op in self.operators],
-            "inputs": self.inputs,
-            "outputs": self.outputs,
-            "constants": list(self.constants),
-            "streamed": self.streamed,
-            "handed_out": self.handed_out,
-            "kernels": dict(self.kernels),
-            "core": self.core,
-            "rounding": self.rounding,
-        }
-        return json.dumps(record, separators=(",", ":"))
-
-
-def subgraph(graph: Graph, operators: Sequence[Operator]) -> Graph:
-    """The part of ``graph`` that consists of ``operators``, with its borders as inputs and outputs."""
-    made = {op.output for op in operators}
-    inside = {op.name for op in operators}
-    read_elsewhere = {n for op in graph.operators if op.name not in inside for n in op.inputs} | set(graph.outputs)
-    inputs = dict.fromkeys(name for op in operators for name in op.inputs if name not in made)
-    outputs = [op.output for op in operators if op.output in read_elsewhere]
-    constants = [name for op in operators for name in constants_of(op)]
-    return Graph(
-        tensors={name: graph.tensors[name] for name in (*inputs, *(op.output for op in operators))},
-        operators=tuple(operators),
-        inputs=tuple(inputs),
-        outputs=tuple(outputs),
-        constants={name: graph.constants[name] for name in constants},
-        streamed=tuple(name for name in inputs if name in graph.streamed),
-        handed_out=tuple(name for name in outputs if name in graph.handed_out),
-        kernels={name: kernel for name, kernel in graph.kernels.items() if name in inside},
-        core=graph.core,
-        rounding=graph.rounding,
-    )
-
-
-def graph_from_json(text: str) -> Graph:
-    """Reads what ``Graph.to_json`` wrote; constants come back as empty arrays, by name and in order."""
-    record = json.loads(text)
-    tensors = [Tensor(name, (h, w, c), dtype) for name, (h, w, c), dtype in record["tensors"]]
-    return Graph(
-        tensors={t.name: t for t in tensors},
-        operators=tuple(_operator(kind, fields) for kind, fields in record["operators"]),
-        inputs=tuple(record["inputs"]),
-        outputs=tuple(record["outputs"]),
-        constants={name: np.empty(0, np.int8) for name in record["constants"]},
-        streamed=tuple(record["streamed"]),
-        handed_out=tuple(record["handed_out"]),
-        kernels=record["kernels"],
-        core=record["core"],
-        rounding=record["rounding"],
-    )
-
-
-def _operator(kind: str, fields: dict[str, Any]) -> Operator:
-    values = {key: _frozen(value) for key, value in fields.items()}
-    if "window" in values:
-        values["window"] = Window(**values["window"])
-    for key in ("rescale", "total"):
-        if values.get(key):
-            values[key] = Rescale(**values[key])
-    if "rescales" in values:
-        values["rescales"] = tuple(r and Rescale(**r) for r in values["rescales"])
-    return _KINDS[kind](**values)
-
-
-def _frozen(value: Any) -> Any:
-    """JSON has lists only; dataclasses here hold tuples."""
-    if isinstance(value, list):
-        return tuple(_frozen(item) for item in value)
-    if isinstance(value, dict):
-        return {key: _frozen(item) for key, item in value.items()}
-    return value
