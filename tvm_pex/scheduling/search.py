@@ -28,10 +28,18 @@ from dataclasses import dataclass
 from tvm_pex.graph import Graph, Operator
 from tvm_pex.memory_planner import plan_memory, without_names
 from tvm_pex.scheduling.cost import priced, segment_macs
+from tvm_pex.scheduling.kernels import BLOCK
 from tvm_pex.scheduling.lifetimes import accumulators, memory_problem, segment_problem, sum_bytes
 from tvm_pex.scheduling.orders import operator_orders
 from tvm_pex.scheduling.schedule import Schedule, Segment
-from tvm_pex.scheduling.segments import Unschedulable, make_segment, sliced_channels, whole_outputs
+from tvm_pex.scheduling.segments import (
+    Unschedulable,
+    make_segment,
+    sliced_channels,
+    tail_length,
+    whole_outputs,
+    with_tail,
+)
 from tvm_pex.scheduling.spreading import StepTooLong, bounded_segment
 
 ALL_AXES = ("rows", "pixels", "channels")
@@ -237,15 +245,18 @@ def _segments(graph: Graph, operators: Sequence[Operator], axes: Sequence[str], 
         runs = _runs(graph, operators)
         rows = [make_alone(spatial[:1])] if operators[0].name in graph.kernels else []
         return [*(make_alone(spatial, run=run) for run in runs), *rows]
-    channels = sliced_channels(graph, operators) if "channels" in axes else None
+    sliced = "channels" in axes
+    channels = sliced_channels(graph, operators) if sliced else None
     tiles = [tile for tile in range(1, channels or 1) if (channels or 1) % tile == 0]
     make = functools.partial(make_segment, graph, operators)
     segments = []
     for count in range(len(spatial) + 1):
         choice = spatial[:count]
-        segments += [make(choice)] if choice else []
+        once = [make(choice)] if choice else []
         if count > 1:
-            segments += [make(choice, run=run) for run in _runs(graph, operators)[1:]]
+            once += [make(choice, run=run) for run in _runs(graph, operators)[1:]]
+        segments += once
+        segments += _with_tails(graph, operators, once) if sliced else []
         segments += [make(choice, tile) for tile in tiles]
         if choice and (allowed or _side_by_side(operators)):
             segments += _in_strips(make, choice, allowed)
@@ -264,7 +275,8 @@ def _segments_of_rows(
     if len(spatial) > 1:
         choices += [(spatial, run) for run in _runs(graph, operators)]
     if max_step is None:
-        return [make_segment(graph, operators, choice, run=run) for choice, run in choices]
+        once = [make_segment(graph, operators, choice, run=run) for choice, run in choices]
+        return [*once, *(_with_tails(graph, operators, once) if "channels" in axes else [])]
     found, shortest = list[Segment](), list[StepTooLong]()
     for choice, run in choices:
         try:
@@ -274,6 +286,17 @@ def _segments_of_rows(
     if not found:
         raise min(shortest, key=lambda error: error.instructions)
     return found
+
+
+def _with_tails(graph: Graph, operators: Sequence[Operator], segments: Sequence[Segment]) -> Iterator[Segment]:
+    """Those that can have a tail, with one: of the channels that kernels take at once, or twice as many, and so on."""
+    channels = graph.tensors[operators[-1].output].shape[2]
+    for segment in segments:
+        tile = BLOCK
+        while tile < channels and tail_length(graph, operators, segment):
+            if channels % tile == 0:
+                yield with_tail(graph, operators, segment, tile)
+            tile *= 2
 
 
 def _runs(graph: Graph, operators: Sequence[Operator]) -> list[int]:
