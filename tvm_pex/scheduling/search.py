@@ -28,7 +28,6 @@ from dataclasses import dataclass
 from tvm_pex.graph import Graph, Operator
 from tvm_pex.memory_planner import plan_memory, without_names
 from tvm_pex.scheduling.cost import priced, segment_macs
-from tvm_pex.scheduling.kernels import BLOCK
 from tvm_pex.scheduling.lifetimes import accumulators, memory_problem, segment_problem, sum_bytes
 from tvm_pex.scheduling.orders import operator_orders
 from tvm_pex.scheduling.schedule import Schedule, Segment
@@ -36,7 +35,7 @@ from tvm_pex.scheduling.segments import (
     Unschedulable,
     make_segment,
     sliced_channels,
-    tail_length,
+    tail_of,
     whole_outputs,
     with_tail,
 )
@@ -48,6 +47,7 @@ Progress = Callable[[int, int], None]
 _NONE = 1 << 100  # above any price, however dear recompute is made
 _SLACK = (0, 2, 5)  # percent above the least peak of single segments where paths are tried
 _RUNS = (1, 2, 4, 8)
+_TILES = (16, 32, 64)  # of a tail: smaller ones save a few bytes more, and cost a call for every one of them
 _STRIPS = (2, 3, 4, 6, 8)
 _WEIGHTS = (0, 16, 256, 1 << 40)  # instructions that a path is charged for a multiply-accumulate that it runs again
 _DEEP = 96  # operators, beyond which not every run of them is looked at
@@ -224,12 +224,14 @@ def _candidates(
         inner = [inner_bytes(graph, operators, segment) for segment in segments]
         if limit is not None and stop - start > _SHORT and min(inner) > limit:
             return
+        named = {op.name: op for op in operators}
         once, (fixed, moving) = graph.macs_of(operators), around(graph, start, stop, kept)
         for segment, own in zip(segments, inner):
+            order = [named[name] for name in segment.operators]
             floor = fixed + max(own, moving)
-            again = segment_macs(graph, operators, segment) - once
+            again = segment_macs(graph, order, segment) - once
             if again <= allowed and (allowed or not again):  # strips may also leave out what nothing reads
-                yield Candidate(start, stop, floor, priced(graph, operators, segment), segment, again)
+                yield Candidate(start, stop, floor, priced(graph, order, segment), segment, again)
 
 
 def _segments(graph: Graph, operators: Sequence[Operator], axes: Sequence[str], allowed: int) -> list[Segment]:
@@ -292,11 +294,10 @@ def _with_tails(graph: Graph, operators: Sequence[Operator], segments: Sequence[
     """Those that can have a tail, with one: of the channels that kernels take at once, or twice as many, and so on."""
     channels = graph.tensors[operators[-1].output].shape[2]
     for segment in segments:
-        tile = BLOCK
-        while tile < channels and tail_length(graph, operators, segment):
-            if channels % tile == 0:
-                yield with_tail(graph, operators, segment, tile)
-            tile *= 2
+        names = tail_of(graph, operators, segment)
+        for tile in _TILES if names else ():
+            if tile < channels and channels % tile == 0:
+                yield with_tail(graph, segment, names, tile)
 
 
 def _runs(graph: Graph, operators: Sequence[Operator]) -> list[int]:
