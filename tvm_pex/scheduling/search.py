@@ -26,7 +26,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from tvm_pex.graph import Graph, Operator
-from tvm_pex.memory_planner import plan_memory, without_names
+from tvm_pex.memory_planner import Problem, plan_memory, without_names
 from tvm_pex.scheduling.cost import priced, segment_macs
 from tvm_pex.scheduling.lifetimes import accumulators, memory_problem, segment_problem, sum_bytes
 from tvm_pex.scheduling.orders import operator_orders
@@ -40,6 +40,7 @@ from tvm_pex.scheduling.segments import (
     with_tail,
 )
 from tvm_pex.scheduling.spreading import StepTooLong, bounded_segment
+from tvm_pex.scheduling.steps import segment_steps, worst_of
 
 ALL_AXES = ("rows", "pixels", "channels")
 
@@ -177,12 +178,16 @@ def _all_paths(
         limit = None
         if budget is not None and count > _DEEP and not graph.handed_out:
             short = [c for start in range(count) for c in find(start, longest=_SHORT)]
+            short = [candidate for candidate in short if not candidate.segment.tail]
             limit = max(_Paths(ordered, short, kept, allowed, peaks).highest_of_interest(), budget)
         found = list[Candidate]()
         for start in range(count):
             found += find(start, limit=limit)
             if progress:
                 progress(number * count + start + 1, len(orders) * count)
+        without = [candidate for candidate in found if not candidate.segment.tail]
+        if len(without) < len(found):  # segments that are lower one by one may fit together worse
+            made.append(_Paths(ordered, without, kept, allowed, peaks))
         made.append(_Paths(ordered, found, kept, allowed, peaks))
     return made
 
@@ -287,7 +292,8 @@ def _segments_of_rows(
             shortest.append(error)
     if not found:
         raise min(shortest, key=lambda error: error.instructions)
-    return found
+    tailed = _with_tails(graph, operators, found) if "channels" in axes else ()
+    return [*found, *(segment for segment in tailed if worst_of(segment_steps(graph, segment)) <= max_step)]
 
 
 def _with_tails(graph: Graph, operators: Sequence[Operator], segments: Sequence[Segment]) -> Iterator[Segment]:
@@ -397,8 +403,14 @@ class _Paths:
 
     def _choice(self, path: tuple[int, ...]) -> Choice:
         schedule = Schedule(tuple(self.found[k].segment for k in path))
-        problem = memory_problem(self.graph, schedule, kept=self.kept)
-        return Choice(plan_memory(problem, effort=_EFFORT_WHOLE).peak, sum(self.found[k].price for k in path), schedule)
+        peak = self._peak(memory_problem(self.graph, schedule, kept=self.kept), _EFFORT_WHOLE)
+        return Choice(peak, sum(self.found[k].price for k in path), schedule)
+
+    def _peak(self, problem: Problem, effort: int) -> int:
+        same = effort, without_names(problem)
+        if same not in self.known:
+            self.known[same] = plan_memory(problem, effort=effort).peak
+        return self.known[same]
 
     def _least_limit(self, allowed: int) -> int:
         """The lowest peak of single segments that a path keeps to which runs no more again than is allowed."""
@@ -451,10 +463,7 @@ class _Paths:
                 return path
             for k in rough:
                 problem = segment_problem(self.graph, self.found[k].segment, self.kept)
-                same = without_names(problem)
-                if same not in self.known:
-                    self.known[same] = plan_memory(problem, effort=_EFFORT).peak
-                self.peaks[k], self.planned[k] = self.known[same], True
+                self.peaks[k], self.planned[k] = self._peak(problem, _EFFORT), True
 
     def _lowest(self) -> list[int]:
         """The path whose highest segment is lowest; then the one with the least sum of peaks."""
