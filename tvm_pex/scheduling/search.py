@@ -28,6 +28,7 @@ from dataclasses import dataclass
 from tvm_pex.graph import Graph, Operator
 from tvm_pex.memory_planner import Problem, plan_memory, without_names
 from tvm_pex.scheduling.cost import priced, segment_macs
+from tvm_pex.scheduling.kernels import BLOCK
 from tvm_pex.scheduling.lifetimes import accumulators, memory_problem, segment_problem, sum_bytes
 from tvm_pex.scheduling.orders import operator_orders
 from tvm_pex.scheduling.schedule import Schedule, Segment
@@ -48,7 +49,7 @@ Progress = Callable[[int, int], None]
 _NONE = 1 << 100  # above any price, however dear recompute is made
 _SLACK = (0, 2, 5)  # percent above the least peak of single segments where paths are tried
 _RUNS = (1, 2, 4, 8)
-_TILES = (16, 32, 64)  # of a tail: smaller ones save a few bytes more, and cost a call for every one of them
+_TILE = 16  # channels of a tail, or a few more: less would save a few bytes more, and cost a call for each slice
 _STRIPS = (2, 3, 4, 6, 8)
 _WEIGHTS = (0, 16, 256, 1 << 40)  # instructions that a path is charged for a multiply-accumulate that it runs again
 _DEEP = 96  # operators, beyond which not every run of them is looked at
@@ -110,7 +111,10 @@ def find_schedule(
     done, operators in all).
     """
     orders = _all_paths(graph, axes, kept, max_overhead, max_step, progress, budget or 0)
-    low = [choice for paths in orders for choice in paths.at_least()]
+    low = list[Choice]()
+    for paths in orders:
+        known = min((choice.arena_bytes for choice in low), default=_NONE)
+        low += paths.at_least(known if budget is None else None)
     least = min(low, key=lambda choice: (choice.arena_bytes, choice.instructions))
     if budget is None:
         return least.schedule
@@ -185,10 +189,10 @@ def _all_paths(
             found += find(start, limit=limit)
             if progress:
                 progress(number * count + start + 1, len(orders) * count)
+        made.append(_Paths(ordered, found, kept, allowed, peaks))
         without = [candidate for candidate in found if not candidate.segment.tail]
         if len(without) < len(found):  # segments that are lower one by one may fit together worse
             made.append(_Paths(ordered, without, kept, allowed, peaks))
-        made.append(_Paths(ordered, found, kept, allowed, peaks))
     return made
 
 
@@ -297,13 +301,13 @@ def _segments_of_rows(
 
 
 def _with_tails(graph: Graph, operators: Sequence[Operator], segments: Sequence[Segment]) -> Iterator[Segment]:
-    """Those that can have a tail, with one: of the channels that kernels take at once, or twice as many, and so on."""
+    """Those that can have a tail, with one."""
     channels = graph.tensors[operators[-1].output].shape[2]
-    for segment in segments:
+    tile = next((tile for tile in range(_TILE, channels, BLOCK) if channels % tile == 0), None)
+    for segment in segments if tile else ():
         names = tail_of(graph, operators, segment)
-        for tile in _TILES if names else ():
-            if tile < channels and channels % tile == 0:
-                yield with_tail(graph, segment, names, tile)
+        if names and tile:
+            yield with_tail(graph, segment, names, tile)
 
 
 def _runs(graph: Graph, operators: Sequence[Operator]) -> list[int]:
@@ -375,19 +379,23 @@ class _Paths:
         self.peaks = [c.floor for c in found]
         self.planned = [False] * len(found)
 
-    def at_least(self) -> list[Choice]:
+    def at_least(self, known: int | None = None) -> list[Choice]:
         """The cheapest paths and those of fewest segments at or little above the least peak; recompute or none.
 
         A tensor between two segments has one place, which each of them alone would choose otherwise: long segments tie
-        fewer places together than cheap ones.
+        fewer places together than cheap ones. Only where a schedule's peak is ``known``, paths are left out of which a
+        single segment needs more than that, or than one of these does.
         """
         tried: dict[tuple[int, ...], Choice] = {}
         for allowed in sorted({0, self.allowed}):
             least = self._least_limit(allowed)
             for percent, price in itertools.product(_SLACK, (self._price, self._one)):
                 path = self._cheapest_allowed(least * (100 + percent) // 100, price, allowed)
-                if path not in tried:
-                    tried[path] = self._choice(path)
+                if path in tried or (known is not None and self._top(path) > known):
+                    continue
+                tried[path] = self._choice(path)
+                if known is not None:
+                    known = min(known, tried[path].arena_bytes)
         return list(tried.values())
 
     def highest_of_interest(self) -> int:
