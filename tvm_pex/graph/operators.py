@@ -120,7 +120,7 @@ class Binary:
     """``clip(rescale(f(a, b)) + zero_out, low, high)``, where a and b are the inputs, each by its own Rescale.
 
     ``function`` is "subtract", "multiply", "maximum" or "minimum". The inputs' own ``zero_out`` count for nothing; a
-    ``rescale`` of None changes nothing.
+    ``rescale`` of None changes nothing. As TFLite rounds, what is subtracted has 20 bits more, as in Add.
     """
 
     name: str
@@ -213,6 +213,9 @@ class Resize:
 
     ``window`` holds those pixels; at the border one of them is the outermost, twice. Of integers each is first
     dequantised, ``(x - zero_in) * scale``, and what comes out is quantised, as by Dequantize and Quantize.
+
+    As TFLite rounds, integers stay integers: positions are those of ``resize_positions``, results round halves away
+    from zero. Then ``window`` may hold pixels more, of weight 0.
     """
 
     name: str
