@@ -2,7 +2,7 @@
 
 The kernels are those of TFLite Micro for int8 (``tensorflow/lite/kernels/internal/reference`` and its folder
 ``integer_ops``; parameters by ``tensorflow/lite/micro/kernels``), all in integers, so that a table holds every bit of
-them. TensorFlow's own reference kernels differ for the logistic function and tanh: they take a table of floats there.
+them.
 """
 
 from __future__ import annotations
