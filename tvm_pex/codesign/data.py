@@ -55,24 +55,31 @@ class Split:
 
 @dataclass(frozen=True)
 class Data:
-    """``validation`` is for decisions, ``test`` for the last figure alone. ``mirrored``: left and right are alike."""
+    """``validation`` is for decisions, ``test`` for the last figure alone.
+
+    ``sound``: spectrograms, not pictures. ``flip``: in training half of the pictures are flipped, left to right.
+    """
 
     classes: tuple[str, ...]
     train: Split
     validation: Split
     test: Split
-    mirrored: bool
+    sound: bool
+    flip: bool
 
 
-def load(source: str, shape: Shape, limit: int | None = None) -> Data:
-    """``limit``: no more than so many for training and validation; testing takes all there are. Raises DataError."""
+def load(source: str, shape: Shape, limit: int | None = None, flip: bool = True) -> Data:
+    """``limit``: no more than so many for training and validation; testing takes all there are. Raises DataError.
+
+    ``flip`` is for pictures: no spectrogram is ever flipped.
+    """
     found = _fashion_mnist(FASHION_MNIST, shape) if source == DEFAULT else _folder(Path(source), shape)
-    classes, train, test, mirrored = found
+    classes, train, test, sound = found
     order = np.random.default_rng(0).permutation(len(train))
     if limit is not None:
         order = order[:limit]
     held = max(1, len(order) // _VALIDATION)
-    return Data(classes, train.part(order[held:]), train.part(order[:held]), test, mirrored)
+    return Data(classes, train.part(order[held:]), train.part(order[:held]), test, sound, flip and not sound)
 
 
 Found = tuple[tuple[str, ...], Split, Split, bool]
@@ -85,7 +92,7 @@ def _fashion_mnist(folder: Path, shape: Shape) -> Found:
     for stem in ("train", "t10k"):
         images, labels = (_idx(folder / f"{stem}-{kind}-ubyte.gz") for kind in ("images-idx3", "labels-idx1"))
         splits.append(Split(_resized(images[..., None] / np.float32(255), shape), labels.astype(np.int64)))
-    return FASHION_CLASSES, splits[0], splits[1], True
+    return FASHION_CLASSES, splits[0], splits[1], False
 
 
 def _idx(path: Path) -> Array:
@@ -132,7 +139,7 @@ def _folder(folder: Path, shape: Shape) -> Found:
     if sound:
         mean, deviation = splits[0].inputs.mean(), splits[0].inputs.std()
         splits = [Split((split.inputs - mean) / deviation, split.labels) for split in splits]
-    return classes, splits[0], splits[1], not sound
+    return classes, splits[0], splits[1], sound
 
 
 def _files(folder: Path) -> list[Path]:
