@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -10,11 +11,12 @@ import numpy as np
 import pytest
 import tensorflow
 from codesign_runs import write_pictures, write_recordings
-from keras_networks import random_network
+from keras_networks import random_network, random_weights
 from model_files import ROOT
 from tensorflow import keras
 
 from tvm_pex.codesign.architecture import NotPrunable, architecture_of
+from tvm_pex.codesign.conversion import to_tflite
 from tvm_pex.codesign.data import DataError, load
 from tvm_pex.codesign.importance import importance
 from tvm_pex.codesign.network import arena_bytes, int8_graph, layer_by_layer
@@ -163,7 +165,9 @@ def test_recordings_are_parted_by_speaker(tmp_path: Path) -> None:
     assert loudest[data.test.labels == 0].min() > 6
     assert loudest[data.test.labels == 1].max() < 3
     assert (data.test.inputs[:, -1] <= data.test.inputs[:, 5].max()).all()  # silence follows
-    with pytest.raises(DataError, match="frames, bands, 1"):
+    flat = load(str(tmp_path), (20, 10))
+    np.testing.assert_array_equal(flat.test.inputs, data.test.inputs[..., 0])
+    with pytest.raises(DataError, match=r"not \(frames, bands\) or with a 1"):
         load(str(tmp_path), (20, 10, 3))
     with pytest.raises(DataError, match="nowhere: give fashion-mnist or a folder"):
         load(str(tmp_path / "nowhere"), (20, 10, 1))
@@ -238,3 +242,19 @@ def test_versions_have_the_memory_of_their_networks() -> None:
         graph = int8_graph(architecture_of(make(width=version.width, resolution=version.resolution)))
         assert (version.arena, version.layers) == (arena_bytes(graph), layer_by_layer(graph))
         assert version.arena < version.layers
+
+
+def test_a_network_comes_back_from_its_int8_file() -> None:
+    sys.path.insert(0, str(ROOT / "apps" / "codesign"))
+    from from_tflite import restore, weights_of
+
+    model, other = (maker(NETWORKS + "tiny")() for _ in range(2))
+    generator = np.random.default_rng(0)
+    for layer in model.layers:
+        layer.set_weights([random_weights(weights.shape, generator) for weights in layer.get_weights()])
+    images = generator.uniform(0, 1, (100, 14, 14, 1)).astype(np.float32)
+    restore(tensorflow, other, weights_of(to_tflite(model, images)), images)
+    expected = np.log(np.asarray(model(images, training=False)))
+    for training in (False, True):  # the averages are those of these images: normalisation in training changes nothing
+        found = np.log(np.asarray(other(images, training=training)))
+        assert np.abs(found - expected).max() < 0.05 * np.ptp(expected)

@@ -41,7 +41,7 @@ def test_on_keras_models() -> None:
 
 
 def test_graphs_of_architectures_are_those_of_their_files(tmp_path: Path) -> None:
-    seeds = "0", "1", "2", "padded"
+    seeds = "0", "1", "3", "padded", "line"
     tensorflow_script(HERE / "keras_files.py", tmp_path, *seeds)
     for seed in seeds:
         said = graph_from_json((tmp_path / f"{seed}.json").read_text())

@@ -6,7 +6,8 @@
    of a class; of recordings named SPEAKER_ANYTHING.wav whole speakers, who are nowhere in training.
 
 Pictures are resized to the network's input and lie between 0 and 1. Recordings become logarithms of the energies in mel
-bands, (frames, bands, 1): as many as the input has, over the ``SECONDS`` that a recording is cut or padded to.
+bands, (frames, bands, 1) or (frames, bands): as many as the input has, over the ``SECONDS`` that a recording is cut or
+padded to.
 """
 
 from __future__ import annotations
@@ -178,9 +179,9 @@ def _pictures(paths: Sequence[Path], shape: Shape) -> Array:
 
 
 def _spectrograms(paths: Sequence[Path], shape: Shape) -> Array:
-    if len(shape) != 3 or shape[2] != 1:
-        raise DataError(f"{paths[0]} is a recording; the network takes {list(shape)}, not (frames, bands, 1)")
-    return np.stack([_spectrogram(*_samples(path), shape) for path in paths])
+    if len(shape) not in (2, 3) or shape[2:] not in ((), (1,)):
+        raise DataError(f"{paths[0]} is a recording; the network takes {list(shape)}, not (frames, bands) or with a 1")
+    return np.stack([_spectrogram(*_samples(path), shape).reshape(shape) for path in paths])
 
 
 def _samples(path: Path) -> tuple[Array, int]:
@@ -195,10 +196,10 @@ def _spectrogram(samples: Array, rate: int, shape: Shape) -> Array:
     """Windows are spread evenly; the recording begins at the first."""
     import tensorflow as tf
 
-    frames, bands, _ = shape
+    frames, bands = shape[:2]
     length, window = round(SECONDS * rate), round(WINDOW_SECONDS * rate)
     samples = np.pad(samples[:length], (0, max(length - len(samples), 0)))
     step = (length - window) // max(frames - 1, 1)
     spectrum = tf.abs(tf.signal.stft(samples, window, step, fft_length=window))[:frames]
     weights = tf.signal.linear_to_mel_weight_matrix(bands, spectrum.shape[-1], rate, _LOWEST, rate / 2)
-    return np.asarray(tf.math.log(tf.square(spectrum) @ weights + _FLOOR), np.float32)[..., None]
+    return np.asarray(tf.math.log(tf.square(spectrum) @ weights + _FLOOR), np.float32)
