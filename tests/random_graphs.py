@@ -33,7 +33,6 @@ from tvm_pex.graph import (
     Slice,
     Tensor,
     Window,
-    constants_of,
 )
 from tvm_pex.scheduling.kernels import LANES_PATCH, PAIRS, PAIRS_PATCH, WIDE, WIDE_PATCH
 from tvm_pex.scheduling.schedule import Schedule, Segment
@@ -225,7 +224,7 @@ class GraphMaker:
         made = [op.output for op in self.operators]
         sources = tuple(name for name in self.tensors if name not in made)
         ends = tuple(name for name in made if name not in read or name in outputs)
-        names = [name for op in self.operators for name in constants_of(op)]
+        names = [name for op in self.operators for name in op.constants]
         return Graph(self.tensors, tuple(self.operators), sources, ends, {n: np.empty(0, np.int8) for n in names})
 
 

@@ -19,7 +19,7 @@ from tvm_pex.cli.errors import BadInput, NothingFits
 from tvm_pex.options import PlanOptions
 from tvm_pex.pools import MemoryPool
 from tvm_pex.rounding import ROUNDINGS, Rounding
-from tvm_pex.scheduling.kernel_cost import CORES
+from tvm_pex.scheduling.kernel_prices import CORES
 
 if TYPE_CHECKING:
     from tvm_pex.compiler import CompiledModel

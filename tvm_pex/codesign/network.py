@@ -36,7 +36,6 @@ from tvm_pex.graph import (
     Shape,
     Tensor,
     Window,
-    constants_of,
 )
 from tvm_pex.memory_planner import plan_memory
 from tvm_pex.scheduling.layers import layer_bytes
@@ -133,7 +132,7 @@ def int8_graph(architecture: Architecture) -> Graph:
         building.values[layer.name] = _value(layer, architecture, readers, building)
     inputs = tuple(layer.name for layer in architecture.layers if layer.kind == "InputLayer")
     outputs = tuple(building.values[name].tensor for name in architecture.outputs)
-    constants = {name: np.empty((0, 0), np.int8) for op in building.operators for name in constants_of(op)}
+    constants = {name: np.empty((0, 0), np.int8) for op in building.operators for name in op.constants}
     return as_columns(Graph(building.tensors, tuple(building.operators), inputs, outputs, constants))
 
 
