@@ -30,6 +30,7 @@ FASHION_CLASSES = "T-shirt", "trouser", "pullover", "dress", "coat", "sandal", "
 PICTURES, SOUND = (".jpg", ".jpeg", ".png"), ".wav"
 SECONDS, WINDOW_SECONDS = 1.0, 0.032
 _LOWEST, _FLOOR = 60.0, 1e-6  # Hz, and energy
+_AT_ONCE = 500  # recordings
 _HELD_OUT = 5  # one of so many
 _VALIDATION = 12
 
@@ -181,25 +182,33 @@ def _pictures(paths: Sequence[Path], shape: Shape) -> Array:
 def _spectrograms(paths: Sequence[Path], shape: Shape) -> Array:
     if len(shape) not in (2, 3) or shape[2:] not in ((), (1,)):
         raise DataError(f"{paths[0]} is a recording; the network takes {list(shape)}, not (frames, bands) or with a 1")
-    return np.stack([_spectrogram(*_samples(path), shape).reshape(shape) for path in paths])
+    found = np.empty((len(paths), *shape[:2]), np.float32)
+    recordings = [_samples(path) for path in paths]
+    for rate in sorted({rate for _, rate in recordings}):
+        places = [at for at, (_, own) in enumerate(recordings) if own == rate]
+        for part in (places[first : first + _AT_ONCE] for first in range(0, len(places), _AT_ONCE)):
+            found[part] = _log_mel(np.stack([recordings[at][0] for at in part]), rate, shape)
+    return found.reshape(len(paths), *shape)
 
 
 def _samples(path: Path) -> tuple[Array, int]:
+    """Those of the first ``SECONDS``, silence behind what is shorter; and how many there are in a second."""
     with wave.open(str(path), "rb") as sound:
         if (sound.getnchannels(), sound.getsampwidth()) != (1, 2):
             raise DataError(f"{path}: a recording is one channel of 16-bit samples")
-        samples = np.frombuffer(sound.readframes(sound.getnframes()), "<i2")
-        return (samples / np.float32(32768)).astype(np.float32), sound.getframerate()
+        rate = sound.getframerate()
+        length = round(SECONDS * rate)
+        samples = np.frombuffer(sound.readframes(length), "<i2") / np.float32(32768)
+        return np.pad(samples, (0, length - len(samples))).astype(np.float32), rate
 
 
-def _spectrogram(samples: Array, rate: int, shape: Shape) -> Array:
-    """Windows are spread evenly; the recording begins at the first."""
+def _log_mel(samples: Array, rate: int, shape: Shape) -> Array:
+    """Of recordings (n, samples) the spectrograms (n, frames, bands). Windows are spread evenly from the start on."""
     import tensorflow as tf
 
     frames, bands = shape[:2]
-    length, window = round(SECONDS * rate), round(WINDOW_SECONDS * rate)
-    samples = np.pad(samples[:length], (0, max(length - len(samples), 0)))
-    step = (length - window) // max(frames - 1, 1)
-    spectrum = tf.abs(tf.signal.stft(samples, window, step, fft_length=window))[:frames]
+    window = round(WINDOW_SECONDS * rate)
+    step = (samples.shape[1] - window) // max(frames - 1, 1)
+    spectrum = tf.abs(tf.signal.stft(samples, window, step, fft_length=window))[:, :frames]
     weights = tf.signal.linear_to_mel_weight_matrix(bands, spectrum.shape[-1], rate, _LOWEST, rate / 2)
     return np.asarray(tf.math.log(tf.square(spectrum) @ weights + _FLOOR), np.float32)
