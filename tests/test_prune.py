@@ -6,6 +6,7 @@ import csv
 import json
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree
 
 import pytest
 from click.testing import CliRunner
@@ -20,7 +21,7 @@ from tvm_pex.codesign.data import DataError
 from tvm_pex.codesign.judge import wilson
 from tvm_pex.frontend.tflite_model import load_model
 
-BASE = ROOT / "apps" / "codesign" / "base.py"
+BASE, TABLE = (ROOT / "apps" / "codesign" / name for name in ("base.py", "table.py"))
 
 
 def rows(folder: Path) -> list[dict[str, str]]:
@@ -61,6 +62,9 @@ def test_a_network_for_pictures_is_pruned_to_its_budget(tmp_path: Path) -> None:
     result = pruned("tiny", data, 800, tmp_path, "--epochs", "30")
     assert result["verdict"]["samples"] == 36
     assert result["verdict"]["accuracy"] > 0.6
+    told = command(TABLE, tmp_path / "small.prune", "--svg", tmp_path / "curve.svg")
+    assert f"| {result['verdict']['arena_bytes']:,} | {result['verdict']['macs']:,} | yes |" in told.stdout
+    assert ElementTree.parse(tmp_path / "curve.svg").getroot().tag.endswith("svg")
     (port,) = load_model(tmp_path / "small.tflite").inputs
     assert port.shape == (1, 14, 14, 1)
 
