@@ -11,7 +11,7 @@ from tvm_pex.frontend.reader import read_function
 from tvm_pex.frontend.shifts import define_shifts
 from tvm_pex.frontend.tflite_model import load_model
 
-# Inputs to run. Test_models.py verifies the other networks there; the large one is only read: running it costs a minute.
+# Inputs to run. The other networks there are verified whole by test_models.py; running the large one costs a minute.
 RUNS = {
     "hello_world_int8": 2,
     "micro_speech_quantized": 2,
