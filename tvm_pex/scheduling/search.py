@@ -42,7 +42,8 @@ _SLACK = (0, 2, 5)  # percent above the least peak of single segments where path
 _RUNS = (1, 2, 4, 8)
 _STRIPS = (2, 3, 4, 6, 8)
 _WEIGHTS = (0, 16, 256, 1 << 40)  # instructions that a path is charged for a multiply-accumulate that it runs again
-_SHORT = 10  # operators up to which every segment is looked at
+_SHORT = 10  # operators of the segments that tell how much memory is of interest
+_CALM = 24  # operators that run alone as well: a segment that begins or ends with so many is not looked at
 _EFFORT = 300  # nodes of the planner's exact search: enough for a segment of a dozen buffers
 _EFFORT_WHOLE = 2000  # for the graph as a whole: few bytes too many would let a slower schedule win
 
@@ -178,8 +179,8 @@ def _all_paths(
 def _add_longer(paths: _Paths, find: Callable[..., Iterator[Candidate]], budget: int | None) -> None:
     """Adds segments of more than ``_SHORT`` operators, where they can lower the peak.
 
-    An operator is calm if it can run alone within the least peak known. A segment that begins or ends with ``_SHORT``
-    calm operators is not needed: a shorter one leaves them to others. Each lower peak leaves fewer operators calm, so
+    An operator is calm if it can run alone below the least peak known. A segment that begins or ends with ``_CALM``
+    of them is not needed: a shorter one leaves them to others. Each lower peak leaves fewer operators calm, so
     this goes on until nothing is added.
     """
     count = paths.count
@@ -198,13 +199,13 @@ def _add_longer(paths: _Paths, find: Callable[..., Iterator[Candidate]], budget:
 
 
 def _farthest(restless: Sequence[int], start: int) -> int:
-    """Where segments from ``start`` need not go on: with ``_SHORT`` calm operators at their end, or at their start."""
+    """Where segments from ``start`` need not go on: with ``_CALM`` calm operators at their end, or at their start."""
     end = start
     for position in restless:
-        if position >= end + _SHORT:
+        if position >= end + _CALM:
             break
         end = max(end, position + 1)
-    return end + _SHORT
+    return end + _CALM
 
 
 def _candidates(
@@ -396,13 +397,13 @@ class _Paths:
         return self._least_limit(0) * (100 + max(_SLACK)) // 100
 
     def restless(self) -> list[int]:
-        """Positions of the operators that cannot run alone within the least peak."""
+        """Positions of the operators that cannot run alone below the least peak known."""
         least = self._least_limit(self.allowed)
-        alone = {position: _NONE for position in range(self.count)}
+        alone = dict.fromkeys(range(self.count), _NONE)
         for c, peak in zip(self.found, self.peaks):
             if c.stop == c.start + 1:
                 alone[c.start] = min(alone[c.start], peak)
-        return [position for position, peak in alone.items() if peak > least]
+        return [position for position, peak in alone.items() if peak >= least]
 
     def falling(self) -> Iterator[Choice]:
         """The cheapest path of all, then the cheapest without a segment as high as its highest, and so on."""
@@ -473,12 +474,12 @@ class _Paths:
                 self.peaks[k], self.planned[k] = self.known[same], True
 
     def _lowest(self) -> list[int]:
-        """The path whose highest segment is lowest; then the one with the least sum of peaks."""
+        """The path whose highest segment is lowest; of those, one that runs least again."""
         cost = [(0, 0)] + [(_NONE, 0)] * self.count
         last = [-1] * (self.count + 1)
         for k in itertools.chain.from_iterable(self.from_start):
             c = self.found[k]
-            through = (max(cost[c.start][0], self.peaks[k]), cost[c.start][1] + self.peaks[k])
+            through = (max(cost[c.start][0], self.peaks[k]), cost[c.start][1] + c.again)
             if through < cost[c.stop]:
                 cost[c.stop], last[c.stop] = through, k
         return self._back(last)
