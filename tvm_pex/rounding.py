@@ -26,6 +26,20 @@ LARGEST_WITHOUT_NUDGE = 31
 SUM_BITS = 20
 """TFLite adds differences of this many more bits."""
 
+RESIZE_BITS = 10
+"""Of a position between two pixels, where TFLite resizes integers."""
+
+
+def resize_positions(coordinates: str, size: int, out: int) -> tuple[int, int]:
+    """(step, first): where TFLite resizes integers, output r lies at ``r * step + first``, or at 0 if that is less.
+
+    In 1024ths of one of ``size`` pixels, which become ``out`` (``reference/resize_bilinear.h``, ResizeBilinearInteger).
+    """
+    inner = int(coordinates == "align_corners" and out > 1)
+    size, out = size - inner, out - inner
+    step = ((size << RESIZE_BITS) + out // 2) // out
+    return step, step // 2 - (1 << RESIZE_BITS - 1) if coordinates == "half_pixel" else 0
+
 
 def rescaled(value: Any, multiplier: Any, shift: Any, rounding: Rounding) -> Any:
     """``rescale`` of 64-bit integers, arrays or not, whose product with the multiplier has 62 bits."""

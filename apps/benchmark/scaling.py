@@ -15,7 +15,7 @@ import numpy as np
 
 from tvm_pex.cli.planning import Step, progress
 from tvm_pex.files import write_whole
-from tvm_pex.graph import Add, Convolution, Graph, Operator, Rescale, Shape, Tensor, Window, constants_of
+from tvm_pex.graph import Add, Convolution, Graph, Operator, Rescale, Shape, Tensor, Window
 from tvm_pex.memory_planner import plan_memory
 from tvm_pex.report.drawing import line_svg
 from tvm_pex.scheduling.layers import layer_bytes
@@ -65,7 +65,7 @@ def chain(operators: int, width: int) -> Graph:
         last = append(Add(name, (last, narrow), views, name, (_SAME, _SAME), -128, 127), width)
     while len(made) < operators:
         last = convolution(last, width)
-    constants = {name: np.zeros(0, np.int8) for op in made for name in constants_of(op)}
+    constants = {name: np.zeros(0, np.int8) for op in made for name in op.constants}
     return Graph(tensors, tuple(made), ("x",), (last,), constants)
 
 

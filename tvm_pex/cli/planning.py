@@ -19,7 +19,7 @@ from tvm_pex.cli.errors import BadInput, NothingFits
 from tvm_pex.options import PlanOptions
 from tvm_pex.pools import MemoryPool
 from tvm_pex.rounding import ROUNDINGS, Rounding
-from tvm_pex.scheduling.kernel_cost import CORES
+from tvm_pex.scheduling.kernel_prices import CORES
 
 if TYPE_CHECKING:
     from tvm_pex.compiler import CompiledModel
@@ -71,6 +71,17 @@ def parse_bytes(text: str, option: str = "--ram") -> int:
 def byte_count(_context: click.Context, option: click.Parameter, text: str | None) -> int | None:
     """For click: the value of an option that takes a number of bytes."""
     return None if text is None else parse_bytes(text, option.opts[0])
+
+
+def between(low: float, high: float) -> Callable[[click.Context, click.Parameter, float | None], float | None]:
+    """For click: a number from ``low`` to ``high``; one that is not a number is not between them."""
+
+    def check(_context: click.Context, option: click.Parameter, value: float | None) -> float | None:
+        if value is not None and not low <= value <= high:
+            raise BadInput(f"{option.opts[0]} {value:g}: give a number from {low:g} to {high:g}")
+        return value
+
+    return check
 
 
 def _factor(_context: click.Context, option: click.Parameter, factor: float) -> float:

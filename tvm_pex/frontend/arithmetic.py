@@ -34,19 +34,20 @@ _RANK = 4  # of more axes, a graph's tensor has one
 def read_add(call: relay.Call, readers: Readers) -> Claim:
     """qnn.add: each operand is rescaled, as TFLite does it with more bits, and so is their sum."""
     if readers.rounding == "tflite":
-        rescales, total = _tflite_rescales(call)
+        rescales, total = tflite_rescales(call)
         return sum_of("add", call, _operands(call), rescales, 0, total)
     rescales, undefined = _rescales(call)
     return sum_of("add", call, _operands(call), rescales, undefined)
 
 
-def _tflite_rescales(call: relay.Call) -> tuple[tuple[Rescale, Rescale], Rescale]:
-    """Of both operands, and of their sum."""
+def tflite_rescales(call: relay.Call) -> tuple[tuple[Rescale, Rescale], Rescale]:
+    """Of both operands of a qnn.add or qnn.subtract, and of their sum or difference."""
     (scale_left, zero_left), (scale_right, zero_right), (scale_out, zero_out) = (
         (scalar(scale, "scale"), integer(zero, "zero point")) for scale, zero in zip(call.args[2:8:2], call.args[3:8:2])
     )
     with unsupported_scales():
-        (left, right), total = tflite_sum((scale_left, scale_right), scale_out)
+        scales, difference = (scale_left, scale_right), op_name(call) == "qnn.subtract"
+        (left, right), total = tflite_sum(scales, scale_out, difference=difference)
     rescales = Rescale(*left[:2], zero_left, zero_out), Rescale(*right[:2], zero_right, zero_out)
     return rescales, Rescale(*total[:2], 0, zero_out)
 
@@ -72,8 +73,10 @@ def sum_of(
 
 
 def read_subtract(call: relay.Call, readers: Readers) -> Claim:
-    """qnn.subtract: each operand is rescaled."""
-    require(readers.rounding == "tvm", "TFLite rounds differences otherwise")
+    """qnn.subtract: each operand is rescaled, as TFLite does it with more bits, and so is their difference."""
+    if readers.rounding == "tflite":
+        rescales, total = tflite_rescales(call)
+        return _binary("subtract", call, rescales, total, 0)
     rescales, undefined = _rescales(call)
     return _binary("subtract", call, rescales, Rescale(1, 0, 0, rescales[0].zero_out), undefined)
 
@@ -86,11 +89,17 @@ def read_multiply(call: relay.Call, readers: Readers) -> Claim:
     require(ratio * _LARGEST_PRODUCT < 2**30, "its products may not fit 32 bits")
     rescale, undefined = tensor_rescale(relay.const(scale), relay.const(np.int32(0)), out, zero_out)
     if readers.rounding == "tflite":
-        with unsupported_scales():
-            fixed = tflite_fixed_point(scalar(left, "scale") * scalar(right, "scale") / scalar(out, "scale"))
-        rescale = Rescale(fixed.multiplier, fixed.shift, 0, integer(zero_out, "zero point"))
+        rescale = tflite_product(call)
     zeros = (tensor_rescale(out, zero, out, zero)[0] for zero in (zero_left, zero_right))
     return _binary("multiply", call, tuple(zeros), rescale, undefined)
+
+
+def tflite_product(call: relay.Call) -> Rescale:
+    """Of the product of a qnn.mul."""
+    left, _, right, _, out, zero_out = call.args[2:8]
+    with unsupported_scales():
+        fixed = tflite_fixed_point(scalar(left, "scale") * scalar(right, "scale") / scalar(out, "scale"))
+    return Rescale(fixed.multiplier, fixed.shift, 0, integer(zero_out, "zero point"))
 
 
 def read_extreme(call: relay.Call, readers: Readers) -> Claim:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -44,7 +44,7 @@ def fixed_point(scale_in: float, scale_out: float, *, per_channel: bool) -> Fixe
         raise ValueError(f"scales {scale_in} and {scale_out} are not positive numbers")
     if scale_in == scale_out:
         return ONE if per_channel else IDENTITY
-    multiplier, shift = _significand_and_shift(float(np.float32(scale_in)) / float(np.float32(scale_out)))
+    multiplier, shift = significand_and_shift(float(np.float32(scale_in)) / float(np.float32(scale_out)))
     if shift < 1:
         raise ValueError(f"scale ratio {scale_in / scale_out} is 2**31 or more")
     if multiplier == 0:
@@ -63,27 +63,35 @@ def tflite_fixed_point(ratio: float) -> FixedPoint:
     """
     if not 0 <= ratio < 2**30:
         raise ValueError(f"scale ratio {ratio} is not between 0 and 2**30")
-    multiplier, shift = _significand_and_shift(ratio)
+    multiplier, shift = significand_and_shift(ratio)
     return FixedPoint(multiplier, shift) if multiplier and shift <= LARGEST_SHIFT else ZERO
 
 
 def tflite_mean(ratio: float, count: int) -> FixedPoint:
-    """The same for a mean of ``count`` values, which is a sum rescaled by ``ratio / count``. Raises ValueError."""
+    """The same for a mean of ``count`` values, which is a sum rescaled by ``ratio / count``. Raises ValueError.
+
+    The multiplier gets as many bits more as keep it below 2**31, or fewer where no shift is left for them.
+    """
     multiplier, shift, _ = tflite_fixed_point(ratio)
-    more = count.bit_length() - 1
-    if shift + more > LARGEST_SHIFT:
-        raise ValueError(f"scale ratio {ratio} is too small for a mean of {count} values")
+    more = min(count.bit_length() - 1, LARGEST_SHIFT - shift)
     return FixedPoint((multiplier << more) // count, shift + more)
 
 
-def tflite_sum(scales: Sequence[float], scale_out: float) -> tuple[tuple[FixedPoint, ...], FixedPoint]:
-    """Those of a sum's operands, and of the sum of what they give: see Add. Raises ValueError."""
-    twice = 2 * max(scales)
-    ratios = [scale / twice for scale in scales]
-    return tuple(map(tflite_fixed_point, ratios)), tflite_fixed_point(twice / (2.0**SUM_BITS * scale_out))
+def tflite_sum(
+    scales: Sequence[float], scale_out: float, *, difference: bool = False
+) -> tuple[tuple[FixedPoint, ...], FixedPoint]:
+    """Those of a sum's operands, and of the sum of what they give: see Add. Raises ValueError.
+
+    Of a difference TFLite Micro takes the ratios in float32.
+    """
+    number: type[np.floating[Any]] = np.float32 if difference else np.float64
+    twice = number(2 * max(scales))
+    ratios = [float(number(scale) / twice) for scale in scales]
+    total = float(twice / (number(1 << SUM_BITS) * number(scale_out)))
+    return tuple(map(tflite_fixed_point, ratios)), tflite_fixed_point(total)
 
 
-def _significand_and_shift(ratio: float) -> tuple[int, int]:
+def significand_and_shift(ratio: float) -> tuple[int, int]:
     """TVM's GetFixedPointMultiplierShift, with the total right shift in place of the exponent."""
     if ratio == 0:
         return 0, 31

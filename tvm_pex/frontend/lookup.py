@@ -4,6 +4,8 @@
    constants, of one value or of one for each channel. Views count where no constant differs between channels.
 2. It reaches back as far as one 8-bit tensor alone decides the result, and nothing else reads it.
 3. Its table is what TVM computes for all 256 values: one for all channels, or one for each of at most ``MOST_TABLES``.
+4. As TFLite rounds, each operator of the file between two 8-bit tensors rounds by itself: then a chain is one of these
+   behind the other, each with one source, and its table is theirs one after the other.
 """
 
 from __future__ import annotations
@@ -11,13 +13,15 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+import numpy as np
 from tvm import relay
 
 from tvm_pex._tvm import tvm
 from tvm_pex.frontend.claim import NAMELESS, Claim, Readers
 from tvm_pex.frontend.shifts import define_shifts
 from tvm_pex.frontend.tabulate import tabulated
-from tvm_pex.frontend.values import byte_dtype, graph_shape, is_byte, is_view, op_name, static_shape
+from tvm_pex.frontend.tflite_tables import tflite_table
+from tvm_pex.frontend.values import Array, byte_dtype, graph_shape, is_byte, is_view, op_name, static_shape
 from tvm_pex.graph import VALUES, Lookup
 
 MOST_TABLES = 64
@@ -33,7 +37,7 @@ _NARROW = ("int8", "uint8", "int16", "uint16")
 
 @dataclass(frozen=True)
 class _Chain:
-    """All calls from ``sources``, which are no part of it, to the result, and their constants."""
+    """All calls from ``sources``, which are no part of it, to the result, which is the first, and their constants."""
 
     sources: tuple[relay.Expr, ...]
     calls: tuple[relay.Call, ...]
@@ -43,6 +47,10 @@ class _Chain:
     def source(self) -> relay.Expr:
         (source,) = self.sources
         return source
+
+    @property
+    def end(self) -> relay.Call:
+        return self.calls[0]
 
     def behind(self, *others: _Chain) -> _Chain:
         """With those in front of it that give its sources from theirs, which are the same."""
@@ -54,20 +62,31 @@ class _Chain:
 
 def read_lookup(call: relay.Call, readers: Readers) -> Claim | None:
     """The longest chain that ends with ``call`` as one Lookup; None if there is none."""
-    chain = _chain(call)
+    chain = _chain(call, readers)
+    parts = [chain] if chain else []
     while chain and readers[chain.source] == 1:
-        before = _chain(chain.source)
+        before = _chain(chain.source, readers)
         longer = before and chain.behind(before)
-        if longer is None or _tables(longer) is None:
+        if before is None or longer is None or _tables(longer) is None:
             break
         chain = longer
-    return _claim(call, chain) if chain else None
+        parts.append(before)
+    if chain is None:
+        return None
+    table, undefined = _table_of(parts) if readers.rounding == "tflite" else _table(chain)
+    if table is None:
+        return None
+    shape = graph_shape(chain.source)  # also where the result is seen under another one
+    operator = Lookup(NAMELESS, (), (shape,), NAMELESS, NAMELESS)
+    return Claim("lookup", operator, (chain.source,), shape, byte_dtype(call), {"table": table}, undefined)
 
 
-def _chain(end: relay.Expr) -> _Chain | None:
+def _chain(end: relay.Expr, readers: Readers) -> _Chain | None:
     """The shortest from one source to ``end``: where there are several, from the nearest that decides all of them."""
     chain = _last_part(end)
     if chain and len(chain.sources) > 1:
+        if readers.rounding == "tflite":
+            return None
         functions = [_functions_to(source) for source in chain.sources]
         common = next((source for source in functions[0] if all(source in others for others in functions)), None)
         chain = chain.behind(*(others[common] for others in functions)) if common else None
@@ -130,20 +149,37 @@ def _axis(call: relay.Call) -> int:
     return int(getattr(call.attrs, "axis", -1))
 
 
-def _claim(call: relay.Call, chain: _Chain) -> Claim | None:
+def _table_of(parts: list[_Chain]) -> tuple[Array | None, int]:
+    """Of chains one behind the other, the last one first, each by TFLite's formula where there is one."""
+    table, undefined = None, 0
+    for part in reversed(parts):
+        found, more = tflite_table(part.end, part.source), 0
+        if found is None:
+            found, more = _table(part)
+        if found is None:
+            return None, 0
+        undefined += more
+        table = found if table is None else _behind(found, table)
+    return table, undefined
+
+
+def _behind(table: Array, before: Array) -> Array:
+    """The entries of ``table`` at those of another one."""
+    channels = max(len(table), len(before))
+    table, before = (np.broadcast_to(each, (channels, VALUES)) for each in (table, before))
+    return np.ascontiguousarray(np.take_along_axis(table, before.view(np.uint8).astype(np.int64), axis=1))
+
+
+def _table(chain: _Chain) -> tuple[Array | None, int]:
+    """By TVM, and how many channels it requantises by undefined shifts; None if it runs several loops."""
     tables = _tables(chain)
     assert tables
     rank = max(len(static_shape(expr)) for expr in (chain.source, *chain.calls))
     value = relay.var("x", shape=(VALUES, *[1] * (rank - 2), tables), dtype=byte_dtype(chain.source))
-    function = relay.Function([value], _Applied(chain.source, value).visit(call))
+    function = relay.Function([value], _Applied(chain.source, value).visit(chain.end))
     typed = relay.transform.InferType()(tvm.IRModule.from_expr(function))["main"]
     defined, undefined = define_shifts(typed)
-    table = tabulated(tvm.ir.save_json(defined))
-    if table is None:
-        return None
-    shape = graph_shape(chain.source)  # also where the result is seen under another one
-    operator = Lookup(NAMELESS, (), (shape,), NAMELESS, NAMELESS)
-    return Claim("lookup", operator, (chain.source,), shape, byte_dtype(call), {"table": table}, undefined)
+    return tabulated(tvm.ir.save_json(defined)), undefined
 
 
 class _Applied(relay.ExprMutator):  # type: ignore[misc]

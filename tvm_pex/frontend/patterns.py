@@ -43,7 +43,7 @@ from tvm_pex.frontend.moves import (
     read_take,
 )
 from tvm_pex.frontend.pool import REDUCTIONS, read_float_reduction, read_max_pool, read_reduction
-from tvm_pex.frontend.resize import read_mirror_pad, read_resize, read_tile
+from tvm_pex.frontend.resize import read_integer_resize, read_mirror_pad, read_resize, read_tile
 from tvm_pex.frontend.values import (
     Unsupported,
     byte_dtype,
@@ -182,11 +182,16 @@ def _quantize_operator(call: relay.Call) -> Quantize:
 
 def _quantised_resize(call: relay.Call, after: Quantize, readers: Readers) -> Claim:
     """quantize (resize2d (dequantize)), as TVM's importer gives a linear one: the floats exist nowhere as a tensor."""
-    require(readers.rounding == "tvm", "TFLite resizes integers in integers")
     floats = used_once(call.args[0], readers)
-    before, resized = _read_dequantize(used_once(floats.args[0], readers), readers), read_resize(floats, readers)
+    before = _read_dequantize(used_once(floats.args[0], readers), readers)
+    assert isinstance(before.operator, Dequantize)
+    if readers.rounding == "tflite":
+        alike = before.operator.zero_in == after.zero_out and before.operator.scale == _scale(call)
+        require(alike, "TFLite resizes within one encoding")
+        return read_integer_resize(floats, *before.inputs)
+    resized = read_resize(floats, readers)
     require(isinstance(resized.operator, Resize), "it copies floats")
-    assert isinstance(before.operator, Dequantize) and isinstance(resized.operator, Resize)
+    assert isinstance(resized.operator, Resize)
     operator = dataclasses.replace(
         resized.operator,
         scale=before.operator.scale,

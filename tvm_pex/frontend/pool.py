@@ -78,11 +78,11 @@ def read_reduction(call: relay.Call, readers: Readers) -> Claim:
 
 def _tflite_rescale(call: relay.Call, average: str, window: Window) -> Rescale:
     """Of the sums: TFLite's mean is the only average that rescales."""
-    require(average != "sum", "TFLite rescales sums otherwise")
-    require(average == "mean", "TFLite averages into the type and the scale of what it reads")
+    require(average in ("mean", "sum"), "TFLite averages into the type and the scale of what it reads")
     scale_in, zero_in, scale_out, zero_out = call.args[1:]
+    count = prod(window.kernel) if average == "mean" else 1
     with unsupported_scales():
-        fixed = tflite_mean(scalar(scale_in, "input scale") / scalar(scale_out, "output scale"), prod(window.kernel))
+        fixed = tflite_mean(scalar(scale_in, "input scale") / scalar(scale_out, "output scale"), count)
     zeros = integer(zero_in, "input zero point"), integer(zero_out, "output zero point")
     return Rescale(fixed.multiplier, fixed.shift, *zeros)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -23,6 +24,7 @@ from tvm_pex.frontend.values import (
     strip_views,
 )
 from tvm_pex.graph import Resize, Shape, Slice, Window
+from tvm_pex.rounding import RESIZE_BITS, resize_positions
 
 _EPSILON = 1e-5  # which TVM adds before it rounds down
 
@@ -50,8 +52,23 @@ def read_resize(call: relay.Call, readers: Readers) -> Claim:
         return Claim("resize", Slice(NAMELESS, (), (view,), NAMELESS, window, 0), (data,), shape, dtype)
     require(method == "linear", f"its method is {method}")
     require(is_float(call), f"it is linear in {dtype}")
-    window, limits = _linear(view, shape, coordinates), dtype_range(dtype)
-    operator = Resize(NAMELESS, (), (view,), NAMELESS, window, coordinates, 1.0, 0, 1.0, 0, *limits)
+    return _linear_claim(data, shape, dtype, _linear(view, shape, coordinates), coordinates)
+
+
+def read_integer_resize(call: relay.Call, data: relay.Expr) -> Claim:
+    """A linear image.resize2d of ``data`` dequantised, as TFLite does it in integers."""
+    attrs, coordinates = call.attrs, str(call.attrs.coordinate_transformation_mode)
+    require(str(attrs.layout) == "NHWC", f"its layout is {attrs.layout}, not NHWC")
+    require(str(attrs.method) == "linear", f"its method is {attrs.method}")
+    require(coordinates in _POSITIONS, f"its coordinates are {coordinates}")
+    view, shape, dtype = image_shape(data), image_shape(call), element_dtype(data)
+    require(dtype == "int8", f"TFLite resizes {dtype} in floats")
+    return _linear_claim(data, shape, dtype, _linear_in_integers(view, shape, coordinates), coordinates)
+
+
+def _linear_claim(data: relay.Expr, shape: Shape, dtype: str, window: Window, coordinates: str) -> Claim:
+    limits = dtype_range(dtype)
+    operator = Resize(NAMELESS, (), (image_shape(data),), NAMELESS, window, coordinates, 1.0, 0, 1.0, 0, *limits)
     return Claim("resize", operator, (data,), shape, dtype)
 
 
@@ -79,6 +96,23 @@ def _linear(view: Shape, shape: Shape, coordinates: str) -> Window:
         _require_exact(np.floor(_float_positions(coordinates, size, out)), line, size, out)
         lines.append(line)
     return _window(lines, kernel=tuple(2 * line.parts for line in lines))
+
+
+def _linear_in_integers(view: Shape, shape: Shape, coordinates: str) -> Window:
+    """The same, and what TFLite reads besides: its steps are rounded, so that an output lies beside its fraction."""
+    lines, sizes, behind = [], [], []
+    for size, out in zip(view[:2], shape[:2], strict=True):
+        line = _reduced_line(_POSITIONS[coordinates](size, out))
+        index, (step, first) = np.arange(out), resize_positions(coordinates, size, out)
+        exact = (index * line.step + line.first) // line.parts
+        nearest = np.minimum(np.maximum(index * step + first, 0) >> RESIZE_BITS, size - 1)
+        before = max(int((exact - nearest).max()), 0)
+        after = int((np.minimum(nearest + 1, size - 1) - exact).max())
+        lines.append(line)
+        sizes.append((before + 1 + after) * line.parts)
+        behind.append(before * line.parts)
+    window = _window(lines, kernel=tuple(sizes))
+    return dataclasses.replace(window, pad=(window.pad[0] + behind[0], window.pad[1] + behind[1]))
 
 
 def _window(lines: list[_Line], kernel: tuple[int, ...]) -> Window:

@@ -22,7 +22,6 @@ from tvm_pex.graph.operators import (
     Resize,
     Slice,
     Step,
-    constants_of,
     window_on,
 )
 from tvm_pex.graph.record import graph_from_json, graph_to_json
@@ -54,7 +53,6 @@ __all__ = [
     "Step",
     "Tensor",
     "Window",
-    "constants_of",
     "graph_from_json",
     "graph_to_json",
     "subgraph",

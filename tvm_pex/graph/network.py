@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy.typing as npt
 
-from tvm_pex.graph.operators import Convolution, Operator, constants_of
+from tvm_pex.graph.operators import Convolution, Operator
 from tvm_pex.graph.window import Tensor
 from tvm_pex.rounding import Rounding
 
@@ -76,7 +76,7 @@ def subgraph(graph: Graph, operators: Sequence[Operator]) -> Graph:
     read_elsewhere = {n for op in graph.operators if op.name not in inside for n in op.inputs} | set(graph.outputs)
     inputs = dict.fromkeys(name for op in operators for name in op.inputs if name not in made)
     outputs = [op.output for op in operators if op.output in read_elsewhere]
-    constants = [name for op in operators for name in constants_of(op)]
+    constants = [name for op in operators for name in op.constants]
     return Graph(
         tensors={name: graph.tensors[name] for name in (*inputs, *(op.output for op in operators))},
         operators=tuple(operators),

@@ -40,7 +40,31 @@ class Rescale:
 
 
 @dataclass(frozen=True)
-class Convolution:
+class AnyOperator:
+    """What all operators have: an output, and ``views``, the shapes under which they read their ``inputs``."""
+
+    name: str
+    inputs: tuple[str, ...]
+    views: tuple[Shape, ...]
+    output: str
+
+    @property
+    def constants(self) -> tuple[str, ...]:
+        """Names of the constants that it reads."""
+        return ()
+
+
+@dataclass(frozen=True)
+class PixelOperator(AnyOperator):
+    """One whose output pixel reads the pixels at the same place alone."""
+
+    @property
+    def window(self) -> Window:
+        return Window()
+
+
+@dataclass(frozen=True)
+class Convolution(AnyOperator):
     """Convolution (grouped, depthwise, dense as 1x1 or whole window), bias, requantise per channel, clip.
 
     ``weights`` names a constant of shape (kernel h, kernel w, channels in / groups, channels out); ``scales`` one of
@@ -48,10 +72,6 @@ class Convolution:
     In float32 the sums are the result, and ``scales`` has shape (channels out, 1): bias.
     """
 
-    name: str
-    inputs: tuple[str, ...]
-    views: tuple[Shape, ...]
-    output: str
     window: Window
     groups: int
     weights: str
@@ -72,7 +92,7 @@ class Convolution:
 
 
 @dataclass(frozen=True)
-class Pool:
+class Pool(AnyOperator):
     """Maximum, or average (sum over positions inside the tensor, divided truncating), then optional rescale, clip.
 
     As TFLite rounds, the average is divided with halves away from zero; with a rescale it is not divided, because the
@@ -80,10 +100,6 @@ class Pool:
     there is no rescale. ``undivided`` it is the sum.
     """
 
-    name: str
-    inputs: tuple[str, ...]
-    views: tuple[Shape, ...]
-    output: str
     window: Window
     maximum: bool
     rescale: Rescale | None
@@ -93,7 +109,7 @@ class Pool:
 
 
 @dataclass(frozen=True)
-class Add:
+class Add(PixelOperator):
     """``clip(sum_i rescale_i(x_i - zero_in_i) + zero_out, low, high)``; with one input, a clip.
 
     The inputs' Rescales share one ``zero_out``, counted once. With a ``total``, which TFLite's addition has, it is
@@ -101,77 +117,49 @@ class Add:
     one row, column or channel where the output has several: they are repeated.
     """
 
-    name: str
-    inputs: tuple[str, ...]
-    views: tuple[Shape, ...]
-    output: str
     rescales: tuple[Rescale, ...]
     low: float
     high: float
     total: Rescale | None = None
 
-    @property
-    def window(self) -> Window:
-        return Window()
-
 
 @dataclass(frozen=True)
-class Binary:
+class Binary(PixelOperator):
     """``clip(rescale(f(a, b)) + zero_out, low, high)``, where a and b are the inputs, each by its own Rescale.
 
     ``function`` is "subtract", "multiply", "maximum" or "minimum". The inputs' own ``zero_out`` count for nothing; a
-    ``rescale`` of None changes nothing.
+    ``rescale`` of None changes nothing. As TFLite rounds, what is subtracted has 20 bits more, as in Add.
     """
 
-    name: str
-    inputs: tuple[str, ...]
-    views: tuple[Shape, ...]
-    output: str
     function: str
     rescales: tuple[Rescale, Rescale]
     rescale: Rescale | None
     low: float
     high: float
 
-    @property
-    def window(self) -> Window:
-        return Window()
-
 
 @dataclass(frozen=True)
-class Pad:
+class Pad(AnyOperator):
     """Copies the input into a larger tensor; ``value`` fills the border.
 
     ``window.pad`` is what lies before it, rows and columns; ``first`` channels do, too.
     """
 
-    name: str
-    inputs: tuple[str, ...]
-    views: tuple[Shape, ...]
-    output: str
     window: Window
     value: float
     first: int = 0
 
 
 @dataclass(frozen=True)
-class Concat:
+class Concat(PixelOperator):
     """The channels of the inputs side by side, pixel by pixel.
 
     An input whose Rescale is None is copied; of the others each becomes ``clip(rescale(x), low, high)``.
     """
 
-    name: str
-    inputs: tuple[str, ...]
-    views: tuple[Shape, ...]
-    output: str
     rescales: tuple[Rescale | None, ...]
     low: float
     high: float
-
-    @property
-    def window(self) -> Window:
-        return Window()
 
     def first_channel(self, position: int) -> int:
         """Where in the output's pixel the channels of the input at ``position`` begin."""
@@ -179,17 +167,13 @@ class Concat:
 
 
 @dataclass(frozen=True)
-class Slice:
+class Slice(AnyOperator):
     """Copies pixels to other places: each output pixel is the one input pixel that ``window`` picks.
 
     Its channels are those from ``first`` on, every ``step``-th of them. With ``blocks`` an input pixel holds
     ``prod(window.up)`` pixels of the output one after the other, by rows, and each takes its own.
     """
 
-    name: str
-    inputs: tuple[str, ...]
-    views: tuple[Shape, ...]
-    output: str
     window: Window
     first: int
     step: int = 1
@@ -197,28 +181,23 @@ class Slice:
 
 
 @dataclass(frozen=True)
-class Patches:
+class Patches(AnyOperator):
     """The pixels of each window, by rows, as channels of one pixel. No window reaches beyond the tensor."""
 
-    name: str
-    inputs: tuple[str, ...]
-    views: tuple[Shape, ...]
-    output: str
     window: Window
 
 
 @dataclass(frozen=True)
-class Resize:
+class Resize(AnyOperator):
     """Linear between the two nearest rows and the two nearest columns, in float32, by TVM's ``coordinates``.
 
     ``window`` holds those pixels; at the border one of them is the outermost, twice. Of integers each is first
     dequantised, ``(x - zero_in) * scale``, and what comes out is quantised, as by Dequantize and Quantize.
+
+    As TFLite rounds, integers stay integers: positions are those of ``resize_positions``, results round halves away
+    from zero. Then ``window`` may hold pixels more, of weight 0.
     """
 
-    name: str
-    inputs: tuple[str, ...]
-    views: tuple[Shape, ...]
-    output: str
     window: Window
     coordinates: str
     scale: float
@@ -230,7 +209,7 @@ class Resize:
 
 
 @dataclass(frozen=True)
-class Gather:
+class Gather(PixelOperator):
     """Copies the entry of a table that each index names: the input's pixel is an index, the output's an entry.
 
     ``table`` names a constant of shape (entries, channels) and the output's type. An index is int32, or float32 that is
@@ -238,17 +217,9 @@ class Gather:
     modulo ``entries``, which is never negative.
     """
 
-    name: str
-    inputs: tuple[str, ...]
-    views: tuple[Shape, ...]
-    output: str
     table: str
     entries: int
     wrap: bool
-
-    @property
-    def window(self) -> Window:
-        return Window()
 
     @property
     def constants(self) -> tuple[str, ...]:
@@ -256,22 +227,14 @@ class Gather:
 
 
 @dataclass(frozen=True)
-class Lookup:
+class Lookup(PixelOperator):
     """Any function of one 8-bit value: the entry of a table at the value's byte, which is from 0 to 255.
 
     ``table`` names a constant of shape (1 or channels, 256) and the output's type: one row for all channels, or its own
     for each.
     """
 
-    name: str
-    inputs: tuple[str, ...]
-    views: tuple[Shape, ...]
-    output: str
     table: str
-
-    @property
-    def window(self) -> Window:
-        return Window()
 
     @property
     def constants(self) -> tuple[str, ...]:
@@ -284,23 +247,15 @@ then the results of the steps; -1, -2, ... are the rows of ``vectors``."""
 
 
 @dataclass(frozen=True)
-class Apply:
+class Apply(PixelOperator):
     """Functions of float32, one step after the other; the output is what the last gives.
 
     The functions are those of ``tvm_pex.lowering.kernels.elementwise``. ``vectors`` names a constant of shape (any,
     channels), or is empty. Inputs may be repeated, as an Add's.
     """
 
-    name: str
-    inputs: tuple[str, ...]
-    views: tuple[Shape, ...]
-    output: str
     steps: tuple[Step, ...]
     vectors: str
-
-    @property
-    def window(self) -> Window:
-        return Window()
 
     @property
     def constants(self) -> tuple[str, ...]:
@@ -308,17 +263,13 @@ class Apply:
 
 
 @dataclass(frozen=True)
-class Quantize:
+class Quantize(PixelOperator):
     """``clip(round(x * inverse) + zero_out, low, high)`` in float32, halves rounded away from zero.
 
     ``inverse`` is 1 / scale in float32: stock TVM multiplies by it. TFLite divides by the scale, which a constant named
     ``scale`` holds then: numbers in TVM's C have seven digits. Infinite values saturate.
     """
 
-    name: str
-    inputs: tuple[str, ...]
-    views: tuple[Shape, ...]
-    output: str
     inverse: float
     zero_out: int
     low: float
@@ -329,22 +280,14 @@ class Quantize:
     def constants(self) -> tuple[str, ...]:
         return (self.scale,) if self.scale else ()
 
-    @property
-    def window(self) -> Window:
-        return Window()
-
 
 @dataclass(frozen=True)
-class Dequantize:
+class Dequantize(PixelOperator):
     """``(x - zero_in) * scale`` in float32; the difference is exact.
 
     In stock TVM's C the scale has seven digits. TFLite's has all: then a constant named ``exact`` holds it.
     """
 
-    name: str
-    inputs: tuple[str, ...]
-    views: tuple[Shape, ...]
-    output: str
     scale: float
     zero_in: int
     exact: str | None = None
@@ -352,10 +295,6 @@ class Dequantize:
     @property
     def constants(self) -> tuple[str, ...]:
         return (self.exact,) if self.exact else ()
-
-    @property
-    def window(self) -> Window:
-        return Window()
 
 
 Moved = Pad | Concat | Slice | Patches | Gather
@@ -371,9 +310,3 @@ def window_on(op: Operator, position: int, shape: Shape) -> Window:
         return op.window
     view = op.views[position]
     return Window(stride=(int(view[0] == shape[0]), int(view[1] == shape[1])))
-
-
-def constants_of(op: Operator) -> tuple[str, ...]:
-    """Names of the constants that ``op`` reads."""
-    owners = Convolution | Gather | Lookup | Apply | Quantize | Dequantize
-    return op.constants if isinstance(op, owners) else ()

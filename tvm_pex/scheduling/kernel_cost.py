@@ -1,17 +1,16 @@
-"""The price of the kernels in C: instructions that a stage executes which runs by one. Pure.
+"""Instructions that a stage executes which runs by a kernel in C. Pure.
 
 What is counted follows the C in ``tvm_pex/micro_kernels/sources``: calls, windows found, blocks of four channels, words
-of four inputs. What each costs on a core, compiled by gcc 12 with -O2, was fitted to the emulator's counts of the
-operators of eight networks, each under several schedules: least squares of the relative errors, no price below 0.
+of four inputs; ``kernel_prices`` says what each costs.
 """
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 
 from tvm_pex.graph import Add, Convolution, Graph, Operator
 from tvm_pex.scheduling.kernel_pixels import Taken, grouped, taken
+from tvm_pex.scheduling.kernel_prices import CORES, PLAIN, Blocks, Prices
 from tvm_pex.scheduling.kernels import (
     BLOCK,
     DEPTHWISE,
@@ -33,133 +32,11 @@ _INT8 = (-128, 127)
 _LEAST_SHIFT = 33  # pex_requantise.h
 
 
-@dataclass(frozen=True)
-class Blocks:
-    """Four output channels of one pixel, or of several at once."""
-
-    block: float  # bias, requantise, the loop
-    run: float  # a row of the window, or a position, whose inputs lie side by side
-    inputs: float  # a word of them, or a vector
-
-
-@dataclass(frozen=True)
-class Finding:
-    """Where the inputs are."""
-
-    window: float
-    line: float  # a row of it
-    position: float  # one found by itself
-    pixel: float  # the window moved on, and the loop over pixels
-
-
-@dataclass(frozen=True)
-class Copying:
-    """A window to a patch."""
-
-    pixel: float
-    line: float  # a row, copied as a whole
-    position: float  # one copied by itself
-    inputs: float  # a word, or a vector
-    byte: float  # behind the last word
-
-
-@dataclass(frozen=True)
-class Depthwise:
-    """Groups of pixels of pex_depthwise, one channel after the other; then four channels of one pixel."""
-
-    group: float  # three rows of its columns found
-    four: float  # a channel of four pixels at stride 1
-    three: float  # of three
-    strided: float  # of four at stride 2
-    block: float  # four channels of one pixel: bias, requantise, the loop
-    tap: float  # one position of a row
-    position: float  # one that was found by itself
-
-
-@dataclass(frozen=True)
-class Elements:
-    """pex_add, pex_sum: a call, a channel of it, an element, and what it takes to make an average of a sum."""
-
-    call: float
-    channel: float
-    element: float
-    average: float
-
-
-@dataclass(frozen=True)
-class Prices:
-    """Instructions of a core.
-
-    ``at_once`` counts for all pixels together: two or, by vectors, three. Where there are wide kernels, which pay
-    ``widen`` for each input, narrow ones compute single pixels. ``short`` is for inputs that stay in vector registers.
-    ``lanes`` are depthwise convolutions of sixteen channels: ``block`` of a 3x3 window as a whole, or else ``run`` and
-    two positions at a time.
-    """
-
-    call: float
-    finding: Finding
-    copying: Copying
-    single: Blocks
-    at_once: Blocks
-    special: float  # four results that do not have all 8 bits, or whose sums are shifted to the left
-    depthwise: Depthwise
-    add: Elements
-    sum: Elements
-    widen: float | None = None
-    short: Blocks | None = None
-    lanes: Blocks | None = None
-
-
-_PLAIN = Blocks(100, 32, 80)  # pex_lanes without vectors, read off its loops
-_M3 = Prices(
-    call=137,
-    finding=Finding(62, 33, 18, 25),
-    copying=Copying(67, 44, 25, 6.5, 7.4),
-    single=Blocks(38, 12, 37),
-    at_once=Blocks(78, 15, 57),
-    special=32,
-    depthwise=Depthwise(569, 125, 105, 134, 47, 22, 17),
-    add=Elements(31, 0, 14, 0),
-    sum=Elements(42, 11, 5, 14),
-)
-_M4 = Prices(
-    call=142,
-    finding=Finding(34, 39, 23, 36),
-    copying=Copying(65, 43, 27, 5.4, 7.3),
-    single=Blocks(42, 13, 17),
-    at_once=Blocks(79, 11, 26),
-    special=25,
-    depthwise=Depthwise(571, 125, 105, 135, 43, 19, 13),
-    add=Elements(31, 0, 14, 0),
-    sum=Elements(42, 11, 5, 15),
-    widen=3.2,
-)
-_M55 = Prices(
-    call=123,
-    finding=Finding(3.1, 48, 28, 39),
-    copying=Copying(102, 11, 0.9, 5.1, 5),
-    single=Blocks(52, 9.8, 10),
-    at_once=Blocks(123, 25, 23),
-    special=25,
-    depthwise=_M4.depthwise,
-    add=Elements(33, 0, 2.7, 0),
-    sum=Elements(22, 0, 0.7, 11),
-    short=Blocks(14, 0, 8),
-    lanes=Blocks(125, 41, 27),
-)
-CORES = {"cortex-m3": _M3, "cortex-m4": _M4, "cortex-m7": _M4, "cortex-m33": _M4, "cortex-m55": _M55}
-
-
-def has_wide(core: str) -> bool:
-    """True if wide kernels are faster on ``core``."""
-    return CORES[core].widen is not None
-
-
 def kernel_instructions(graph: Graph, segment: Segment, stage: Stage, op: Operator, kernel: str) -> int:
     """Instructions of all calls of ``kernel`` in one run of ``segment``."""
     prices = CORES[graph.core]
     outputs = graph.tensors[op.output].shape[2]
-    channels = segment.tile or outputs
+    channels = segment.tile_of(op.name) or outputs
     rows, columns = stage.domain
     run = min(segment.run, columns) if "pixels" in segment.axes else columns
     calls: float = rows * math.ceil(columns / run)
@@ -240,7 +117,7 @@ def _direct(op: Convolution, kernel: str, prices: Prices, blocks: int, columns: 
     rows, positions, size = op.window.kernel[0], math.prod(op.window.kernel), depth(op)
     single, count, unit = prices.single, 2 if prices.widen is None else 1, BLOCK
     if kernel == LANES:
-        single, count, unit = (prices.single, 3, _VECTOR) if prices.lanes else (_PLAIN, 1, BLOCK)
+        single, count, unit = (prices.single, 3, _VECTOR) if prices.lanes else (PLAIN, 1, BLOCK)
         if prices.short and rows == 1 and size <= _SHORT:
             single, count = prices.short, 1
     if op.window.dilation[1] > 1 and op.window.kernel[1] > 1:  # positions that do not lie side by side
@@ -282,7 +159,7 @@ def _patches(op: Convolution, kernel: str, prices: Prices, blocks: int, columns:
     total = columns * copying.pixel + (columns - apart) * rows * (copying.line + copied(across * channels))
     total += apart * rows * across * (copying.position + copied(channels))
     if kernel == LANES_PATCH:
-        single = _PLAIN
+        single = PLAIN
         if prices.lanes:
             single = prices.short if prices.short and inputs <= _SHORT else prices.single
         return total + columns * blocks * _block(single, 1, math.ceil(inputs / unit))

@@ -29,13 +29,18 @@ def kernel_of(graph: Graph, segment: Segment, stage: Stage, op: Operator) -> str
         return None
     if isinstance(op, Pool):
         return kernel if stage.reduction else None
-    if isinstance(op, Convolution):
-        sliced = {ring.tensor for ring in segment.rings} if segment.tile else set()
-        if stage.reduction or (op.groups == 1 and op.inputs[0] in sliced):
-            return None
-    if kernel == DEPTHWISE_LANES and (segment.tile or 0) % LANES_BLOCK:
+    if isinstance(op, Convolution) and (stage.reduction or closes(op, segment)):
+        return None
+    tile = segment.tile_of(op.name) or 0
+    if kernel == DEPTHWISE_LANES and tile % LANES_BLOCK:
         kernel = DEPTHWISE
-    return kernel if (segment.tile or 0) % BLOCK == 0 else None
+    return kernel if tile % BLOCK == 0 else None
+
+
+def closes(op: Operator, segment: Segment) -> bool:
+    """True for the convolution that sums over the slices of channels of a tiled segment; a tail has none."""
+    sliced = {ring.tensor for ring in segment.rings} if segment.tile and not segment.tail else set()
+    return isinstance(op, Convolution) and op.groups == 1 and op.inputs[0] in sliced
 
 
 def patch_bytes(op: Operator, kernel: str | None, segment: Segment) -> int:

@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from tvm_pex.graph import Graph
 from tvm_pex.memory_planner import DEFAULT_EFFORT, plan_memory
 from tvm_pex.scheduling.cost import schedule_instructions
-from tvm_pex.scheduling.kernel_cost import has_wide
+from tvm_pex.scheduling.kernel_prices import has_wide
 from tvm_pex.scheduling.kernels import PATCHES, WIDER
 from tvm_pex.scheduling.layers import layer_bytes
 from tvm_pex.scheduling.lifetimes import memory_problem

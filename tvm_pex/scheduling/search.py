@@ -22,17 +22,26 @@ from __future__ import annotations
 import dataclasses
 import functools
 import itertools
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from tvm_pex.graph import Graph, Operator
-from tvm_pex.memory_planner import plan_memory, without_names
+from tvm_pex.memory_planner import Problem, plan_memory, without_names
 from tvm_pex.scheduling.cost import priced, segment_macs
+from tvm_pex.scheduling.kernels import BLOCK
 from tvm_pex.scheduling.lifetimes import accumulators, memory_problem, segment_problem, sum_bytes
 from tvm_pex.scheduling.orders import operator_orders
 from tvm_pex.scheduling.schedule import Schedule, Segment
-from tvm_pex.scheduling.segments import Unschedulable, make_segment, sliced_channels, whole_outputs
+from tvm_pex.scheduling.segments import (
+    Unschedulable,
+    make_segment,
+    sliced_channels,
+    tail_of,
+    whole_outputs,
+    with_tail,
+)
 from tvm_pex.scheduling.spreading import StepTooLong, bounded_segment
+from tvm_pex.scheduling.steps import segment_steps, worst_of
 
 ALL_AXES = ("rows", "pixels", "channels")
 
@@ -40,6 +49,7 @@ Progress = Callable[[int, int], None]
 _NONE = 1 << 100  # above any price, however dear recompute is made
 _SLACK = (0, 2, 5)  # percent above the least peak of single segments where paths are tried
 _RUNS = (1, 2, 4, 8)
+_TILE = 16  # channels of a tail, or a few more: less would save a few bytes more, and cost a call for each slice
 _STRIPS = (2, 3, 4, 6, 8)
 _WEIGHTS = (0, 16, 256, 1 << 40)  # instructions that a path is charged for a multiply-accumulate that it runs again
 _SHORT = 10  # operators of the segments that tell how much memory is of interest
@@ -101,7 +111,10 @@ def find_schedule(
     done, operators in all).
     """
     orders = _all_paths(graph, axes, kept, max_overhead, max_step, progress, budget or 0)
-    low = [choice for paths in orders for choice in paths.at_least()]
+    low = list[Choice]()
+    for paths in orders:
+        known = min((choice.arena_bytes for choice in low), default=_NONE)
+        low += paths.at_least(known if budget is None else None)
     least = min(low, key=lambda choice: (choice.arena_bytes, choice.instructions))
     if budget is None:
         return least.schedule
@@ -166,17 +179,27 @@ def _all_paths(
     for number, order in enumerate(orders):
         ordered = dataclasses.replace(graph, operators=order)
         find = functools.partial(_candidates, ordered, axes=axes, kept=kept, allowed=allowed, max_step=max_step)
-        paths = _Paths(ordered, kept, allowed, peaks)
+        paths, without = (_Paths(ordered, kept, allowed, peaks) for _ in range(2))
         for start in range(count):
-            paths.add(find(start, range(start + 1, min(start + _SHORT, count) + 1)))
+            _add(find(start, range(start + 1, min(start + _SHORT, count) + 1)), paths, without)
             if progress:
                 progress(number * count + start + 1, len(orders) * count)
-        _add_longer(paths, find, budget)
+        _add_longer(paths, without, find, budget)
         made.append(paths)
+        if len(without.found) < len(paths.found):  # segments that are lower one by one may fit together worse
+            made.append(without)
     return made
 
 
-def _add_longer(paths: _Paths, find: Callable[..., Iterator[Candidate]], budget: int | None) -> None:
+def _add(found: Iterator[Candidate], paths: _Paths, without: _Paths) -> None:
+    """To ``paths``, and what has no tail to those ``without``."""
+    for candidate in found:
+        paths.add(candidate)
+        if not candidate.segment.tail:
+            without.add(candidate)
+
+
+def _add_longer(paths: _Paths, without: _Paths, find: Callable[..., Iterator[Candidate]], budget: int | None) -> None:
     """Adds segments of more than ``_SHORT`` operators, where they can lower the peak.
 
     An operator is calm if it can run alone below the least peak known. A segment that begins or ends with ``_CALM``
@@ -187,12 +210,12 @@ def _add_longer(paths: _Paths, find: Callable[..., Iterator[Candidate]], budget:
     tried = [min(start + _SHORT, count) for start in range(count)]
     while True:
         restless = paths.restless()
-        limit = None if budget is None else max(paths.highest_of_interest(), budget)
+        limit = None if budget is None else max(without.highest_of_interest(), budget)
         before = list(tried)
         for start in range(count):
             farthest = min(_farthest(restless, start), count)
             if farthest > tried[start]:
-                paths.add(find(start, range(tried[start] + 1, farthest + 1), limit=limit))
+                _add(find(start, range(tried[start] + 1, farthest + 1), limit=limit), paths, without)
                 tried[start] = farthest
         if tried == before:
             return
@@ -240,14 +263,16 @@ def _candidates(
         except Unschedulable:
             return
         inner = [inner_bytes(graph, operators, segment) for segment in segments]
-        if limit is not None and min(inner) > limit:
+        if limit is not None and min(inner, default=0) > limit:
             return
+        named = {op.name: op for op in operators}
         once, (fixed, moving) = graph.macs_of(operators), around(graph, start, stop, kept)
         for segment, own in zip(segments, inner):
+            order = [named[name] for name in segment.operators]
             floor = fixed + max(own, moving)
-            again = segment_macs(graph, operators, segment) - once
+            again = segment_macs(graph, order, segment) - once
             if again <= allowed and (allowed or not again):  # strips may also leave out what nothing reads
-                yield Candidate(start, stop, floor, priced(graph, operators, segment), segment, again)
+                yield Candidate(start, stop, floor, priced(graph, order, segment), segment, again)
 
 
 def _segments(graph: Graph, operators: Sequence[Operator], axes: Sequence[str], allowed: int) -> list[Segment]:
@@ -263,15 +288,18 @@ def _segments(graph: Graph, operators: Sequence[Operator], axes: Sequence[str], 
         runs = _runs(graph, operators)
         rows = [make_alone(spatial[:1])] if operators[0].name in graph.kernels else []
         return [*(make_alone(spatial, run=run) for run in runs), *rows]
-    channels = sliced_channels(graph, operators) if "channels" in axes else None
+    sliced = "channels" in axes
+    channels = sliced_channels(graph, operators) if sliced else None
     tiles = [tile for tile in range(1, channels or 1) if (channels or 1) % tile == 0]
     make = functools.partial(make_segment, graph, operators)
     segments = []
     for count in range(len(spatial) + 1):
         choice = spatial[:count]
-        segments += [make(choice)] if choice else []
+        once = [make(choice)] if choice else []
         if count > 1:
-            segments += [make(choice, run=run) for run in _runs(graph, operators)[1:]]
+            once += [make(choice, run=run) for run in _runs(graph, operators)[1:]]
+        segments += once
+        segments += _with_tails(graph, operators, once) if sliced else []
         segments += [make(choice, tile) for tile in tiles]
         if choice and (allowed or _side_by_side(operators)):
             segments += _in_strips(make, choice, allowed)
@@ -290,7 +318,8 @@ def _segments_of_rows(
     if len(spatial) > 1:
         choices += [(spatial, run) for run in _runs(graph, operators)]
     if max_step is None:
-        return [make_segment(graph, operators, choice, run=run) for choice, run in choices]
+        once = [make_segment(graph, operators, choice, run=run) for choice, run in choices]
+        return [*once, *(_with_tails(graph, operators, once) if "channels" in axes else [])]
     found, shortest = list[Segment](), list[StepTooLong]()
     for choice, run in choices:
         try:
@@ -299,7 +328,18 @@ def _segments_of_rows(
             shortest.append(error)
     if not found:
         raise min(shortest, key=lambda error: error.instructions)
-    return found
+    tailed = _with_tails(graph, operators, found) if "channels" in axes else ()
+    return [*found, *(segment for segment in tailed if worst_of(segment_steps(graph, segment)) <= max_step)]
+
+
+def _with_tails(graph: Graph, operators: Sequence[Operator], segments: Sequence[Segment]) -> Iterator[Segment]:
+    """Those that can have a tail, with one."""
+    channels = graph.tensors[operators[-1].output].shape[2]
+    tile = next((tile for tile in range(_TILE, channels, BLOCK) if channels % tile == 0), None)
+    for segment in segments if tile else ():
+        names = tail_of(graph, operators, segment)
+        if names and tile:
+            yield with_tail(graph, segment, names, tile)
 
 
 def _runs(graph: Graph, operators: Sequence[Operator]) -> list[int]:
@@ -370,26 +410,29 @@ class _Paths:
         self.peaks: list[int] = []
         self.planned: list[bool] = []
 
-    def add(self, found: Iterable[Candidate]) -> None:
-        for candidate in found:
-            self.from_start[candidate.start].append(len(self.found))
-            self.found.append(candidate)
-            self.peaks.append(candidate.floor)
-            self.planned.append(False)
+    def add(self, candidate: Candidate) -> None:
+        self.from_start[candidate.start].append(len(self.found))
+        self.found.append(candidate)
+        self.peaks.append(candidate.floor)
+        self.planned.append(False)
 
-    def at_least(self) -> list[Choice]:
+    def at_least(self, known: int | None = None) -> list[Choice]:
         """The cheapest paths and those of fewest segments at or little above the least peak; recompute or none.
 
         A tensor between two segments has one place, which each of them alone would choose otherwise: long segments tie
-        fewer places together than cheap ones.
+        fewer places together than cheap ones. Only where a schedule's peak is ``known``, paths are left out of which a
+        single segment needs more than that, or than one of these does.
         """
         tried: dict[tuple[int, ...], Choice] = {}
         for allowed in sorted({0, self.allowed}):
             least = self._least_limit(allowed)
             for percent, price in itertools.product(_SLACK, (self._price, self._one)):
                 path = self._cheapest_allowed(least * (100 + percent) // 100, price, allowed)
-                if path not in tried:
-                    tried[path] = self._choice(path)
+                if path in tried or (known is not None and self._top(path) > known):
+                    continue
+                tried[path] = self._choice(path)
+                if known is not None:
+                    known = min(known, tried[path].arena_bytes)
         return list(tried.values())
 
     def highest_of_interest(self) -> int:
@@ -414,8 +457,14 @@ class _Paths:
 
     def _choice(self, path: tuple[int, ...]) -> Choice:
         schedule = Schedule(tuple(self.found[k].segment for k in path))
-        problem = memory_problem(self.graph, schedule, kept=self.kept)
-        return Choice(plan_memory(problem, effort=_EFFORT_WHOLE).peak, sum(self.found[k].price for k in path), schedule)
+        peak = self._peak(memory_problem(self.graph, schedule, kept=self.kept), _EFFORT_WHOLE)
+        return Choice(peak, sum(self.found[k].price for k in path), schedule)
+
+    def _peak(self, problem: Problem, effort: int) -> int:
+        same = effort, without_names(problem)
+        if same not in self.known:
+            self.known[same] = plan_memory(problem, effort=effort).peak
+        return self.known[same]
 
     def _least_limit(self, allowed: int) -> int:
         """The lowest peak of single segments that a path keeps to which runs no more again than is allowed."""
@@ -468,10 +517,7 @@ class _Paths:
                 return path
             for k in rough:
                 problem = segment_problem(self.graph, self.found[k].segment, self.kept)
-                same = without_names(problem)
-                if same not in self.known:
-                    self.known[same] = plan_memory(problem, effort=_EFFORT).peak
-                self.peaks[k], self.planned[k] = self.known[same], True
+                self.peaks[k], self.planned[k] = self._peak(problem, _EFFORT), True
 
     def _lowest(self) -> list[int]:
         """The path whose highest segment is lowest; of those, one that runs least again."""

@@ -9,7 +9,7 @@ from typing import Any
 
 from tvm import tir
 
-from tvm_pex.graph import VALUES, Add, Apply, Binary, Dequantize, Lookup, Quantize, Rescale, Resize, window_on
+from tvm_pex.graph import VALUES, Add, Apply, Binary, Dequantize, Lookup, Quantize, Resize, window_on
 from tvm_pex.lowering.kernels.place import Expr, Moment, Place, clipped, loop_name, rescaled, rescaled_by
 from tvm_pex.rounding import SUM_BITS
 
@@ -18,7 +18,11 @@ def add(ib: Any, op: Add, place: Place, moment: Moment) -> None:
     output = place.output.at(moment.row, moment.column)
     with ib.for_range(0, place.slice_out or place.shape_out[2], loop_name(op.name, "c")) as c:
         values = [*_operands(op, place, moment, c)]
-        total = _twice_rescaled(op, op.total, values, place) if op.total else _rescaled_sum(op, values, place)
+        if op.total:
+            parts = _with_more_bits(op, values, place)
+            total = rescaled_by(op.total, functools.reduce(operator.add, parts), place.rounding) + op.total.zero_out
+        else:
+            total = _rescaled_sum(op, values, place)
         place.output.pointer[output + c] = clipped(op, place, total)
 
 
@@ -29,20 +33,23 @@ def _rescaled_sum(op: Add, values: Sequence[Expr], place: Place) -> Expr:
     return total
 
 
-def _twice_rescaled(op: Add, total: Rescale, values: Sequence[Expr], place: Place) -> Expr:
-    """Differences are taken with more bits, so that their sum may be rescaled, too."""
-    parts = [
+def _with_more_bits(op: Add | Binary, values: Sequence[Expr], place: Place) -> list[Expr]:
+    """The operands' rescaled differences to their zero points, so fine that what becomes of them is rescaled, too."""
+    return [
         rescaled((value - r.zero_in) * (1 << SUM_BITS), r.multiplier, r.shift, place.rounding)
         for value, r in zip(values, op.rescales, strict=True)
     ]
-    return rescaled_by(total, functools.reduce(operator.add, parts), place.rounding) + total.zero_out
 
 
 def binary(ib: Any, op: Binary, place: Place, moment: Moment) -> None:
     output = place.output.at(moment.row, moment.column)
     with ib.for_range(0, place.slice_out or place.shape_out[2], loop_name(op.name, "c")) as c:
-        values = zip(op.rescales, _operands(op, place, moment, c), strict=True)
-        value = _FUNCTIONS[op.function](*(rescaled_by(rescale, value, place.rounding) for rescale, value in values))
+        values = [*_operands(op, place, moment, c)]
+        if op.function == "subtract" and place.rounding == "tflite":
+            parts = _with_more_bits(op, values, place)
+        else:
+            parts = [rescaled_by(r, value, place.rounding) for r, value in zip(op.rescales, values, strict=True)]
+        value = _FUNCTIONS[op.function](*parts)
         if op.rescale:
             value = rescaled_by(op.rescale, value, place.rounding) + op.rescale.zero_out
         place.output.pointer[output + c] = clipped(op, place, value)
