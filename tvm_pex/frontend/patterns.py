@@ -249,9 +249,9 @@ _REASONS = {
     "nn.log_softmax": "softmax needs its whole input at once",
     "transpose": "it moves every byte to another place",
     "layout_transform": "it moves every byte to another place",
-    "qnn.conv2d": "its sums are not requantised to 8 bits",
-    "qnn.conv2d_transpose": "its sums are not requantised to 8 bits",
-    "qnn.dense": "its sums are not requantised to 8 bits",
+    "qnn.conv2d": "its sums are not requantised",
+    "qnn.conv2d_transpose": "its sums are not requantised",
+    "qnn.dense": "its sums are not requantised",
     "cast": "it does not end a pool",
 }
 
