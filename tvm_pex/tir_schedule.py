@@ -25,7 +25,7 @@ from tvm import tir
 from tvm_pex.graph import Convolution, Graph, Operator, Shape, graph_to_json
 from tvm_pex.lowering.arrival import Rows, return_unless_last, rows_of
 from tvm_pex.lowering.kernels import Expr, Moment, Place, Running, Store, emit_operator, emit_run, loop_name
-from tvm_pex.scheduling.kernels import kernel_of, patch_bytes
+from tvm_pex.scheduling.kernels import kernel_of, patch_bytes, sums_inputs_apart
 from tvm_pex.scheduling.lifetimes import accumulator_dtype, accumulators, closes, patch_name, sum_dtype, sums_name
 from tvm_pex.scheduling.schedule import Schedule, Segment, Stage, written_through
 from tvm_pex.scheduling.stores import layout_of
@@ -83,7 +83,7 @@ class _Region:
         self.graph = graph
         self.operators = {op.name: op for op in graph.operators}
         dtypes = sorted({accumulator_dtype(op, graph) for op in graph.operators})
-        self.scratch = {dtype: _flat(f"pex_acc_{dtype}", dtype, 1) for dtype in dtypes}
+        self.scratch = {dtype: _flat(f"pex_acc_{dtype}", dtype, 2) for dtype in dtypes}
         self.rows = rows_of(graph, schedule.segments[0], _flattened(inputs.pop())) if graph.streamed else None
         names = [*graph.inputs, *graph.constants]
         self.flat = {name: _flattened(buffer) for name, buffer in zip(names, inputs, strict=True)}
@@ -268,4 +268,5 @@ class _Nest:
             kernel=self._kernel(stage),
             patch=region.flat.get(patch_name(op.name)),
             rounding=region.graph.rounding,
+            inputs_apart=sums_inputs_apart(op, region.graph) and not accumulators(op, region.graph, self.segment),
         )
