@@ -2,22 +2,33 @@
 
 from __future__ import annotations
 
-import wave
+import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from keras_networks import random_network
+import tensorflow
+from codesign_runs import write_pictures, write_recordings
+from keras_networks import random_network, random_weights
+from model_files import ROOT
 from tensorflow import keras
 
 from tvm_pex.codesign.architecture import NotPrunable, architecture_of
+from tvm_pex.codesign.conversion import to_tflite
 from tvm_pex.codesign.data import DataError, load
 from tvm_pex.codesign.importance import importance
+from tvm_pex.codesign.network import arena_bytes, int8_graph, layer_by_layer
+from tvm_pex.codesign.pruning import Report, Settings, prune
 from tvm_pex.codesign.removal import remove
+from tvm_pex.codesign.scaling import maker, versions
+from tvm_pex.codesign.state import Round, State
+from tvm_pex.codesign.training import varied
 from tvm_pex.codesign.wiring import MAKERS, Wiring, wiring
 
 layers = keras.layers
+NETWORKS = f"{ROOT / 'apps' / 'codesign' / 'networks.py'}:"
 
 
 def wires_of(model: Any) -> Wiring:
@@ -147,23 +158,103 @@ def test_scores_by_size() -> None:
 
 
 def test_recordings_are_parted_by_speaker(tmp_path: Path) -> None:
-    for name, pitch in (("high", 2500), ("low", 300)):
-        (tmp_path / name).mkdir()
-        for speaker in ("ann", "bob", "eve"):
-            for number in range(4):
-                tone = np.sin(2 * np.pi * pitch * np.arange(6000) / 8000) * 9000
-                with wave.open(str(tmp_path / name / f"{speaker}_{number}.wav"), "wb") as sound:
-                    sound.setnchannels(1)
-                    sound.setsampwidth(2)
-                    sound.setframerate(8000)
-                    sound.writeframes(tone.astype("<i2").tobytes())
-    data = load(str(tmp_path), (20, 10, 1))
+    data = load(str(write_recordings(tmp_path, 4)), (20, 10, 1))
     assert data.classes == ("high", "low")
     assert (len(data.train) + len(data.validation), len(data.test)) == (16, 8)  # ann is for testing
-    assert not data.mirrored
     loudest = data.test.inputs[:, 5, :, 0].argmax(axis=1)
     assert loudest[data.test.labels == 0].min() > 6
     assert loudest[data.test.labels == 1].max() < 3
     assert (data.test.inputs[:, -1] <= data.test.inputs[:, 5].max()).all()  # silence follows
-    with pytest.raises(DataError, match="frames, bands, 1"):
+    flat = load(str(tmp_path), (20, 10))
+    np.testing.assert_array_equal(flat.test.inputs, data.test.inputs[..., 0])
+    with pytest.raises(DataError, match=r"not \(frames, bands\) or with a 1"):
         load(str(tmp_path), (20, 10, 3))
+    with pytest.raises(DataError, match="nowhere: give fashion-mnist or a folder"):
+        load(str(tmp_path / "nowhere"), (20, 10, 1))
+
+
+def test_pictures_alone_are_flipped(tmp_path: Path) -> None:
+    write_pictures(tmp_path / "pictures", 6)
+    write_recordings(tmp_path / "sound", 4)
+    generator = np.random.default_rng(0)
+    for flip in (True, False):
+        pictures = load(str(tmp_path / "pictures"), (14, 14, 1), flip=flip)
+        given = pictures.train.inputs
+        made = varied(given, pictures, generator)
+        flipped = [not np.array_equal(one, other) for one, other in zip(made, given)]
+        assert any(flipped) == flip
+        assert not all(flipped)
+        expected = np.where(np.reshape(flipped, (-1, 1, 1, 1)), given[:, :, ::-1], given)
+        np.testing.assert_array_equal(made, expected)
+        sound = load(str(tmp_path / "sound"), (20, 10, 1), flip=flip)
+        given = sound.train.inputs
+        turned = [np.roll(given, shift, axis=1) for shift in range(-2, 3)]
+        for _ in range(8):
+            made = varied(given, sound, generator)
+            assert any(np.array_equal(made, other) for other in turned)
+
+
+class Interrupt(Exception):
+    """Comes from what is told of the progress."""
+
+
+@pytest.fixture
+def untraced() -> Iterator[None]:
+    """Functions run as they are: for few batches that is faster than tracing them."""
+    tensorflow.config.run_functions_eagerly(True)
+    yield
+    tensorflow.config.run_functions_eagerly(False)
+
+
+@pytest.mark.usefixtures("untraced")
+def test_what_was_interrupted_ends_as_what_was_not(tmp_path: Path) -> None:
+    data = load(str(write_pictures(tmp_path / "pictures", 20)), (14, 14, 1))
+    model = maker(NETWORKS + "tiny")(width=0.5)
+    settings = Settings(ram=1300, method="layers", cut=0.2, step=0.3, final_epochs=1)
+
+    def pruned(name: str, report: Report) -> tuple[list[Round], list[Any]]:
+        (tmp_path / name).mkdir(exist_ok=True)
+        state = State(tmp_path / name)
+        found = prune(model, data, settings, state, report, jobs=1)
+        return state.rounds(), found.get_weights()
+
+    def interrupted(what: str, _done: int | None, _total: int | None) -> None:
+        if what == "round 2: fine-tuning":
+            raise Interrupt
+
+    rounds, weights = pruned("whole", lambda *_: None)
+    assert len(rounds) > 2
+    assert rounds[0].layer_by_layer_bytes > settings.ram >= rounds[-1].layer_by_layer_bytes
+    with pytest.raises(Interrupt):
+        pruned("cut", interrupted)
+    assert State(tmp_path / "cut").rounds() == rounds[:2]
+    again, others = pruned("cut", lambda *_: None)
+    assert again == rounds
+    for one, other in zip(weights, others, strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+def test_versions_have_the_memory_of_their_networks() -> None:
+    make = maker(NETWORKS + "tiny")
+    found = versions(make, [0.5, 1], [14, 20], False, lambda *_: None, jobs=1)
+    assert [(v.width, v.resolution) for v in found] == [(0.5, 14), (0.5, 20), (1, 14), (1, 20)]
+    for version in found:
+        graph = int8_graph(architecture_of(make(width=version.width, resolution=version.resolution)))
+        assert (version.arena, version.layers) == (arena_bytes(graph), layer_by_layer(graph))
+        assert version.arena < version.layers
+
+
+def test_a_network_comes_back_from_its_int8_file() -> None:
+    sys.path.insert(0, str(ROOT / "apps" / "codesign"))
+    from from_tflite import restore, weights_of
+
+    model, other = (maker(NETWORKS + "tiny")() for _ in range(2))
+    generator = np.random.default_rng(0)
+    for layer in model.layers:
+        layer.set_weights([random_weights(weights.shape, generator) for weights in layer.get_weights()])
+    images = generator.uniform(0, 1, (100, 14, 14, 1)).astype(np.float32)
+    restore(tensorflow, other, weights_of(to_tflite(model, images)), images)
+    expected = np.log(np.asarray(model(images, training=False)))
+    for training in (False, True):  # the averages are those of these images: normalisation in training changes nothing
+        found = np.log(np.asarray(other(images, training=training)))
+        assert np.abs(found - expected).max() < 0.05 * np.ptp(expected)

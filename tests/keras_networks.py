@@ -10,21 +10,21 @@ from tensorflow import keras
 layers = keras.layers
 
 
-def random_network(seed: int, gates: bool = True) -> Any:
-    """Convolutions, depthwise ones, residual additions, concatenations, and (``gates``) products; random weights."""
+def random_network(seed: int) -> Any:
+    """Convolutions, depthwise ones, residual additions, concatenations, gates, activations; random weights."""
     generator = np.random.default_rng(seed)
     image = keras.Input((int(generator.integers(8, 13)), 10, int(generator.integers(1, 4))))
     x = _norm(layers.Conv2D(_count(generator), 3, padding="same")(image), generator)
     for _ in range(int(generator.integers(3, 6))):
-        x = _block(x, generator, gates)
+        x = _block(x, generator)
     x = _head(x, generator)
     model = keras.Model(image, layers.Dense(5, activation="softmax")(x))
     for layer in model.layers:
-        layer.set_weights([_random(weights.shape, generator) for weights in layer.get_weights()])
+        layer.set_weights([random_weights(weights.shape, generator) for weights in layer.get_weights()])
     return model
 
 
-def _random(shape: tuple[int, ...], generator: np.random.Generator) -> Any:
+def random_weights(shape: tuple[int, ...], generator: np.random.Generator) -> Any:
     """Of vectors positive ones: they may be a variance."""
     if len(shape) == 1:
         return generator.uniform(0.5, 1.5, shape).astype(np.float32)
@@ -37,12 +37,15 @@ def _count(generator: np.random.Generator) -> int:
 
 def _norm(x: Any, generator: np.random.Generator) -> Any:
     x = layers.BatchNormalization()(x) if generator.integers(2) else x
-    return layers.ReLU(max_value=6.0)(x) if generator.integers(3) else x
+    kind = generator.integers(4)
+    if kind == 3:
+        return layers.Activation(("silu", "hard_silu", "tanh", "leaky_relu")[generator.integers(4)])(x)
+    return layers.ReLU(max_value=6.0)(x) if kind else x
 
 
-def _block(x: Any, generator: np.random.Generator, gates: bool) -> Any:
+def _block(x: Any, generator: np.random.Generator) -> Any:
     channels = x.shape[-1]
-    kind = generator.integers(5 if gates else 4)
+    kind = generator.integers(5)
     if kind == 0:
         return _norm(
             layers.Conv2D(_count(generator), 3, padding="same", strides=int(generator.integers(1, 3)))(x), generator
@@ -68,6 +71,18 @@ def _head(x: Any, generator: np.random.Generator) -> Any:
         return layers.GlobalAveragePooling2D()(x)
     pooled = layers.MaxPooling2D(2)(x) if kind == 1 else layers.AveragePooling2D(2)(x)
     return layers.Dense(7, activation="relu")(layers.Flatten()(pooled))
+
+
+def line_network() -> Any:
+    """Of one dimension: convolutions along time, a pad and an addition between them, pools."""
+    image = keras.Input((40, 6))
+    x = layers.Conv1D(12, 3, padding="same", strides=2, use_bias=False)(image)
+    x = layers.ReLU()(layers.BatchNormalization()(x))
+    y = layers.DepthwiseConv1D(3, padding="same", activation="silu")(x)
+    x = layers.Add()([x, layers.Conv1D(12, 5, padding="same")(y)])
+    x = layers.Conv1D(9, 3, dilation_rate=2, activation="tanh")(layers.ZeroPadding1D((2, 1))(x))
+    x = layers.AveragePooling1D(2)(layers.MaxPooling1D(2)(x))
+    return keras.Model(image, layers.Dense(4)(layers.GlobalAveragePooling1D()(x)))
 
 
 def padded_network() -> Any:

@@ -36,7 +36,7 @@ from tvm_pex.graph import (
 )
 from tvm_pex.scheduling.kernels import LANES_PATCH, PAIRS, PAIRS_PATCH, WIDE, WIDE_PATCH
 from tvm_pex.scheduling.schedule import Schedule, Segment
-from tvm_pex.scheduling.segments import Unschedulable, make_segment, sliced_channels
+from tvm_pex.scheduling.segments import Unschedulable, make_segment, sliced_channels, tail_of, with_tail
 
 _PLAIN = Rescale(1, 0, 0, 0)
 _POINT = Window()
@@ -248,6 +248,52 @@ def random_graph(seed: int, operators: int = 8, extent: int = 7, channels: int =
     return maker.graph(*(name for name in names if rng.random() < 0.07))
 
 
+def tailed_graph(seed: int) -> Graph:
+    """What ends in a pool over everything that reads pixels as they are made, of up to twelve channels."""
+    rng = np.random.default_rng([seed, 6])
+    maker = GraphMaker()
+    shape = (_from(rng, 1, 6), _from(rng, 2, 6), _from(rng, 1, 4))
+    names = [_border(rng, maker, shape)]
+    while len(maker.operators) < _from(rng, 0, 4):
+        names.append(_grow(rng, maker, names[-1], 7, 4))
+    channels = _pick(rng, [2, 4, 6, 8, 12])
+    source = maker.same(names[-1], channels, _pick(rng, [(1, 1), (3, 3)]), _pick(rng, [(1, 1), (1, 1), (2, 2)]))
+    wide = [source]
+    for _ in range(_from(rng, 0, 4)):
+        kind = _pick(rng, ["add", "binary", "lookup", "depthwise", "point", "conv", "scale", "pad", "maximum", "block"])
+        wide.append(_wide(rng, maker, kind, wide))
+    if maker.shape(wide[-1])[:2] == (1, 1):
+        wide.append(maker.pad(wide[-1], (1, 0), (0, 1)))
+    ends = [maker.pool(wide[-1], Window(maker.shape(wide[-1])[:2]), maximum=rng.random() < 0.3)]
+    if rng.random() < 0.3:
+        maker.convolution(ends[-1], 3)
+    return maker.graph(*(name for name in wide if rng.random() < 0.05))
+
+
+def _wide(rng: np.random.Generator, maker: GraphMaker, kind: str, wide: list[str]) -> str:
+    """One more tensor of as many channels."""
+    source, channels = wide[-1], maker.shape(wide[-1])[2]
+    beside = [name for name in wide[:-1] if maker.shape(name) == maker.shape(source)]
+    if kind in ("add", "binary"):
+        other = _pick(rng, beside) if beside and rng.random() < 0.6 else maker.convolution(source, channels)
+        names = [source, other] if rng.random() < 0.5 else [other, source]
+        return maker.add(*names) if kind == "add" else maker.binary("maximum", *names)
+    if kind == "block":  # the side comes first, but runs as late as the main path
+        side = maker.convolution(source, channels)
+        return maker.add(maker.same(maker.same(source, channels), channels, _pick(rng, [(1, 1), (3, 3)])), side)
+    if kind == "lookup":
+        return maker.lookup(source)
+    if kind == "scale":
+        return maker.add(source)
+    if kind == "pad":
+        return maker.pad(source, (0, _from(rng, 0, 1)), (_from(rng, 0, 1), 0))
+    if kind == "maximum":
+        return maker.pool(source, Window((2, 1), pad=(1, 0)), maximum=True)
+    if kind == "depthwise":
+        return maker.convolution(source, channels, Window((3, 3), pad=(1, 1)), (1, 1), depthwise=True)
+    return maker.same(source, channels, (1, 1) if kind == "point" else (3, 3))
+
+
 def streamed(graph: Graph) -> Graph | None:
     """The graph with rows of its first input that has several coming one by one; None if no input has."""
     name = next((name for name in graph.inputs if graph.tensors[name].shape[0] > 1), None)
@@ -449,7 +495,7 @@ def cut_at_random(graph: Graph, seed: int) -> Schedule:
             along = axes[: int(rng.integers(0, 3))] if tile else axes
             make = make_segment if once else functools.partial(_segment, rng=rng)
             try:
-                segments.append(make(graph, operators, along, tile))
+                segments.append(_with_tail(graph, operators, make(graph, operators, along, tile), seed))
                 break
             except Unschedulable:
                 stop -= 1
@@ -468,6 +514,15 @@ def _segment(
             pass
     run = int(rng.choice([1, 2, 4, 8])) if "pixels" in axes else 1
     return make_segment(graph, operators, axes, tile, run=run)
+
+
+def _with_tail(graph: Graph, operators: Sequence[Operator], segment: Segment, seed: int) -> Segment:
+    """With slices of its moments at the end in most cases where it can have them."""
+    rng = np.random.default_rng([seed, 5])
+    names, channels = tail_of(graph, operators, segment), graph.tensors[operators[-1].output].shape[2]
+    if not names or channels == 1 or rng.random() < 0.2:
+        return segment
+    return with_tail(graph, segment, names, _pick(rng, [n for n in range(1, channels) if channels % n == 0]))
 
 
 def with_any_kernels(graph: Graph, seed: int) -> Graph:

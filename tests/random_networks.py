@@ -76,8 +76,17 @@ def random_network(seed: int, *, stock: bool = False, wide: bool = False) -> Ran
 
     With ``stock`` most hold operators that Pex leaves to TVM; else none does. ``wide`` tensors are of int16.
     """
-    maker = _Maker(np.random.default_rng([seed, stock + 2 * wide]), stock, wide)
-    body = maker.network()
+    maker = _Maker(np.random.default_rng([seed, stock + 4 * wide]), stock, wide)
+    return _network(seed, maker, maker.network())
+
+
+def tailed_network(seed: int) -> RandomNetwork:
+    """Convolutions and residual blocks of 32 to 64 channels that end in an average or a maximum of everything."""
+    maker = _Maker(np.random.default_rng([seed, 2]), stock=False, wide=False)
+    return _network(seed, maker, maker.classifier())
+
+
+def _network(seed: int, maker: _Maker, body: Any) -> RandomNetwork:
     main = relay.Function(maker.parameters, body)
     mod = relay.transform.InferType()(tvm.IRModule.from_expr(main))
     kinds = mod["main"].ret_type
@@ -175,6 +184,25 @@ class _Maker:
         if len(exprs) > 1:
             self.words.append(f"{len(exprs)} outputs")
         return exprs[0] if len(exprs) == 1 else relay.Tuple(exprs)
+
+    def classifier(self) -> Any:
+        """What ``tailed_network`` says: of many rows and few columns, so that what a moment holds counts."""
+        value = self.source("x", (self.between(16, 24), self.between(2, 3), self.between(1, 4)))
+        channels = self.one_of([32, 48, 64])
+        value = self.convolution(value, channels, self.near(value.shape))
+        ending = self.one_of(["residual", "residual", "plain", "separable"])
+        main = self.depthwise(value, self.near(value.shape)) if ending == "separable" else value
+        main = self.convolution(main, channels, self.near(value.shape) if ending != "separable" else None)
+        if ending == "residual":
+            main = self.convolution(main, channels, self.near(main.shape))
+            main = self.add(main, self.pointwise(value, channels) if self.chance(0.7) else value)
+        value = main
+        window = _Geometry(value.shape[:2], value.shape[:2], (1, 1), (0, 0, 0, 0), (1, 1))
+        return (self.max_pool if self.chance(0.3) else self.average_pool)(value, window).expr
+
+    def near(self, shape: tuple[int, int, int]) -> _Geometry:
+        """The pixels around each one."""
+        return _Geometry((3, 3), (1, 1), (1, 1), (1, 1, 1, 1), shape[:2])
 
     def source(self, name: str, shape: tuple[int, int, int] | None = None) -> _Value:
         height, width, channels = shape or (self.extent(), self.extent(), self.channels())
@@ -498,8 +526,8 @@ class _Maker:
     def pool_geometry(self, value: _Value) -> _Geometry:
         return self.geometry(value.shape, largest=5, dilate=False)
 
-    def average_pool(self, value: _Value) -> _Value:
-        window = self.touching(value)
+    def average_pool(self, value: _Value, window: _Geometry | None = None) -> _Value:
+        window = window or self.touching(value)
         expr = relay.nn.avg_pool2d(
             relay.cast(value.expr, "int32"), window.kernel, window.stride, padding=window.pad, layout="NHWC"
         )

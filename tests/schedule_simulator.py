@@ -17,7 +17,8 @@ class Access:
     """``channels`` of pixel ``at`` of a tensor under ``view``.
 
     In a ring channel 0 is the tensor's ``base``, and there are but the ``columns`` of the present strip, if any. A ring
-    of a single run, of ``run`` pixels, has the pixels of any row from position 0 on.
+    of a single run, of ``run`` pixels, has the pixels of any row from position 0 on. ``part`` is the event's where the
+    ring holds but that slice or strip.
     """
 
     tensor: str
@@ -27,6 +28,7 @@ class Access:
     base: int = 0
     columns: range | None = None
     run: int | None = None
+    part: int = 0
 
     @property
     def pixel(self) -> int:
@@ -94,25 +96,34 @@ class _Nest:
         self.stages = {op.output: stage for stage, op in zip(segment.stages, self.operators)}
         self.through = {ring.tensor for ring in segment.rings if ring.pixels == 0}
         self.single = {ring.tensor for ring in segment.rings if ring.pixels == segment.run > 1}
-        first = graph.tensors[self.operators[0].output]
-        self.slices = first.shape[2] // segment.tile if segment.tile else 1
+        self.tail = self.operators[len(self.operators) - segment.tail :]
+        sliced = [] if segment.tile is None else self.tail or self.operators
+        self.sliced = {op.output for op in sliced}
+        self.slices = graph.tensors[sliced[0].output].shape[2] // segment.tile if segment.tile and sliced else 1
 
     def events(self) -> Iterator[Event]:
-        for part in range(self.slices * self.segment.strips):
+        for part in range(1 if self.tail else self.slices * self.segment.strips):
             for row in range(self.segment.extent[0]):
                 for pixel in range(self.segment.extent[1]):
-                    step = self.base + row * self.segment.extent[1] + pixel
                     for stage, op in zip(self.segment.stages, self.operators):
-                        for row_, column in _due(stage, (row, pixel), self.segment.run):
-                            at = row_, column + stage.origin[0] * part + stage.origin[1]
-                            if self.segment.strips == 1 or 0 <= at[1] < self.graph.tensors[op.output].shape[1]:
-                                yield self.event(op, step, part, at)
+                        if op not in self.tail:
+                            yield from self.moment(stage, op, (row, pixel), part)
+                    for slice_ in range(self.slices if self.tail else 0):
+                        for stage, op in zip(self.segment.stages[-len(self.tail) :], self.tail):
+                            yield from self.moment(stage, op, (row, pixel), slice_)
+
+    def moment(self, stage: Stage, op: Operator, moment: Pair, part: int) -> Iterator[Event]:
+        step = self.base + moment[0] * self.segment.extent[1] + moment[1]
+        for row, column in _due(stage, moment, self.segment.run):
+            at = row, column + stage.origin[0] * part + stage.origin[1]
+            if self.segment.strips == 1 or 0 <= at[1] < self.graph.tensors[op.output].shape[1]:
+                yield self.event(op, step, part, at)
 
     def event(self, op: Operator, step: int, part: int, at: Pair) -> Event:
         opens = isinstance(op, Convolution) and op.groups == 1
-        closes = opens and self.segment.tile is not None and op.inputs[0] in self.made
+        closes = opens and self.segment.tile is not None and not self.tail and op.inputs[0] in self.made
         given, sliced = range(self.graph.tensors[op.output].shape[2]), None
-        if self.segment.tile:
+        if self.segment.tile and op.output in self.sliced:
             slice_ = range(part * self.segment.tile, (part + 1) * self.segment.tile)
             given = given if closes else slice_
             sliced = slice_ if closes or not opens else None
@@ -125,6 +136,10 @@ class _Nest:
         return Event(step, self.number, op, part, at, reads, writes, summing or closes)
 
     def in_ring(self, access: Access, part: int) -> Access:
+        if self.tail and access.tensor not in self.sliced:  # a tail's slices, too, find all channels there
+            access = replace(access, base=0)
+        else:
+            access = replace(access, part=part)
         if access.tensor in self.single and not self.is_narrow(access.tensor):
             return replace(access, run=self.segment.run)
         stage = self.stages.get(access.tensor)
@@ -226,7 +241,7 @@ def fault_of_schedule(graph: Graph, schedule: Schedule, pixels: dict[str, int] |
             name = access.tensor
             if name in rings:
                 places = access.ring_elements(lengths[name], rings[name].channels)
-                if any(held.get((name, place)) != (access.pixel, event.part) for place in places):
+                if any(held.get((name, place)) != (access.pixel, access.part) for place in places):
                     return f"{op.name} at {event.domain} reads {name} at {access.at}: not in its ring"
             elif name not in graph.inputs and any((name, element) not in whole for element in access.elements()):
                 return f"{op.name} at {event.domain} reads {name} at {access.at}: not made yet"
@@ -234,7 +249,7 @@ def fault_of_schedule(graph: Graph, schedule: Schedule, pixels: dict[str, int] |
             name = access.tensor
             if name in rings:
                 for place in access.ring_elements(lengths[name], rings[name].channels):
-                    held[name, place] = access.pixel, event.part
+                    held[name, place] = access.pixel, access.part
             else:
                 whole.update((name, element) for element in access.elements())
     return _fault_of_runs(graph, schedule, runs, whole, set(rings))

@@ -634,7 +634,7 @@ def test_every_part_of_a_refused_operator_gives_its_reason() -> None:
 
 def test_a_refused_operator_leaves_the_one_below_it_alone() -> None:
     for above in (
-        requantise(convolution(X, W), 0.3, dtype="int16"),
+        requantise(convolution(X, W), 0.3, dtype="int32"),
         relay.clip(convolution(X, W), -9.5, 9.0),
     ):
         func = typed(above)

@@ -40,7 +40,7 @@ def nothing(_what: str, _done: int | None, _total: int | None) -> None: ...
 
 def trials(folder: Path) -> list[Planned]:
     settings = [Settings(ram=ram, seed=seed) for ram in (1000,) for seed in (0, DEADLY, DEADLY_ONCE, 3)]
-    return planned([folder / "net.keras"], "fashion-mnist", None, settings, folder)
+    return planned([folder / "net.keras"], "fashion-mnist", None, True, settings, folder)
 
 
 def test_what_dies_costs_its_own_trial_and_what_is_done_stays_done(tmp_path: Path) -> None:
@@ -62,7 +62,7 @@ def test_a_trial_of_other_settings_is_not_taken_for_done(tmp_path: Path) -> None
     (tmp_path / "net.keras").write_bytes(b"weights")
 
     def asked(**settings: float) -> list[Planned]:
-        return planned([tmp_path / "net.keras"], "fashion-mnist", None, [Settings(1000, **settings)], tmp_path)
+        return planned([tmp_path / "net.keras"], "fashion-mnist", None, True, [Settings(1000, **settings)], tmp_path)
 
     (first,) = asked()
     first.folder.mkdir()

@@ -6,17 +6,22 @@ A segment becomes ::
         for pixel in range(extent[1]):              # only along "pixels"
             if operator k is due at (row, pixel):    # for each k, in topological order
                 kernel of k at its pixel             # along "rows" alone: at each of its row's pixels
+            if the tail is due at (row, pixel):      # if there is one
+                for slice in range(slices):
+                    kernel of k at its pixel         # for each k of the tail
 
 Every ring, every run of sums and every tensor between segments is one TIR allocation, so that the memory planner
-sees and places each of them. Slices of channels and strips of columns are loops around all this.
+sees and places each of them. Without a tail, slices of channels are a loop around all this, as strips of columns are.
 
 A region with a streamed input is called once for each row of it: see ``tvm_pex.lowering.arrival``.
 """
 
 from __future__ import annotations
 
+import functools
 import json
 import re
+from collections.abc import Callable
 from typing import Any
 
 import tvm
@@ -25,8 +30,8 @@ from tvm import tir
 from tvm_pex.graph import Convolution, Graph, Operator, Shape, graph_to_json
 from tvm_pex.lowering.arrival import Rows, return_unless_last, rows_of
 from tvm_pex.lowering.kernels import Expr, Moment, Place, Running, Store, emit_operator, emit_run, loop_name
-from tvm_pex.scheduling.kernels import kernel_of, patch_bytes, sums_inputs_apart
-from tvm_pex.scheduling.lifetimes import accumulator_dtype, accumulators, closes, patch_name, sum_dtype, sums_name
+from tvm_pex.scheduling.kernels import closes, kernel_of, patch_bytes, sums_inputs_apart
+from tvm_pex.scheduling.lifetimes import accumulator_dtype, accumulators, patch_name, sum_dtype, sums_name
 from tvm_pex.scheduling.schedule import Schedule, Segment, Stage, written_through
 from tvm_pex.scheduling.stores import layout_of
 
@@ -55,7 +60,8 @@ def lower_region(graph: Graph, schedule: Schedule, inputs: list[Any], outputs: l
     # The planner's hook sees TIR alone: this tells it whose buffers these are, and when they live.
     text = tir.StringImm(json.dumps({"graph": graph_to_json(graph), "schedule": schedule.to_json()}))
     body = tir.AttrStmt(tir.const(0), REGION_ATTRIBUTE, text, body)
-    # Neither allocation nor constant: TVM turns a small local allocation into a call, this it leaves on the C stack.
+    # Neither allocation nor constant: TVM turns a small local allocation into a call, this it leaves on the C stack. A
+    # "shape" of 1 has 8 bytes.
     for scratch in region.scratch.values():
         body = tir.LetStmt(scratch.data, tir.call_intrin("handle", "tir.tvm_stack_alloca", "shape", 1), body)
     return body
@@ -138,12 +144,14 @@ class _Nest:
         self.through = written_through(region.graph, segment)
         self.slice: Expr = 0
         self.slices = 1
+        self.sliced = {region.operators[name].output for name in segment.sliced} & self.rings.keys()
         self.strip: Expr = 0
 
     def build(self) -> Any:
         if self.segment.tile:
-            first = self.region.operators[self.segment.stages[0].operator]
+            first = self.region.operators[self.segment.sliced[0]]
             self.slices = self.region.graph.tensors[first.output].shape[2] // self.segment.tile
+        if self.segment.tile and not self.segment.tail:
             with self.ib.for_range(0, self.slices, "slice") as slice_:
                 self.slice = slice_
                 self._time()
@@ -161,27 +169,43 @@ class _Nest:
         with self.ib.for_range(0, count, "row") as since:
             row = first + since
             if "pixels" not in self.segment.axes:
-                for stage in self.segment.stages:
-                    self._row_of(stage, row)
+                self._moment_of(functools.partial(self._row_due, row), functools.partial(self._row_of, row))
                 return
             with self.ib.for_range(0, self.segment.extent[1], "pixel") as pixel:
-                for stage in self.segment.stages:
-                    self._due(stage, (row, pixel))
+                time = row, pixel
+                self._moment_of(functools.partial(self._run_due, time), functools.partial(self._run_of, time))
 
-    def _row_of(self, stage: Stage, time: Expr) -> None:
+    def _moment_of(self, due: Callable[[Stage], Expr], work: Callable[[Stage], None]) -> None:
+        """What stages do that are ``due``, one after the other; then the tail's, which are due together, by slices."""
+        stages, tail = self.segment.stages, self.segment.tail
+        for stage in stages[: len(stages) - tail]:
+            with self.ib.if_scope(due(stage)):
+                work(stage)
+        if not tail:
+            return
+        with self.ib.if_scope(due(stages[-1])), self.ib.for_range(0, self.slices, "slice") as slice_:
+            self.slice = slice_
+            for stage in stages[-tail:]:
+                work(stage)
+
+    def _row_due(self, time: Expr, stage: Stage) -> Expr:
+        return self._is_due(stage, 0, time)
+
+    def _row_of(self, time: Expr, stage: Stage) -> None:
         """A whole row of the stage, or the whole tensor where the segment has no rows."""
-        with self.ib.if_scope(self._is_due(stage, 0, time)):
-            lines = 1 if "rows" in self.segment.axes else stage.domain[0]
-            with self.ib.for_range(0, lines, loop_name(stage.operator, "line")) as line:
-                row = line if lines > 1 else self._index(stage, 0, time)
-                self._pixels(stage, row, 0, stage.domain[1])
+        lines = 1 if "rows" in self.segment.axes else stage.domain[0]
+        with self.ib.for_range(0, lines, loop_name(stage.operator, "line")) as line:
+            row = line if lines > 1 else self._index(stage, 0, time)
+            self._pixels(stage, row, 0, stage.domain[1])
 
-    def _due(self, stage: Stage, time: tuple[Expr, Expr]) -> None:
-        with self.ib.if_scope(tir.all(self._is_due(stage, 0, time[0]), self._is_due(stage, 1, time[1]))):
-            row, run = self._index(stage, 0, time[0]), self.segment.run
-            first = self._index(stage, 1, time[1]) * run
-            pixels = run if stage.domain[1] % run == 0 else tir.min(stage.domain[1] - first, run)
-            self._pixels(stage, row, first, pixels)
+    def _run_due(self, time: tuple[Expr, Expr], stage: Stage) -> Expr:
+        return tir.all(self._is_due(stage, 0, time[0]), self._is_due(stage, 1, time[1]))
+
+    def _run_of(self, time: tuple[Expr, Expr], stage: Stage) -> None:
+        row, run = self._index(stage, 0, time[0]), self.segment.run
+        first = self._index(stage, 1, time[1]) * run
+        pixels = run if stage.domain[1] % run == 0 else tir.min(stage.domain[1] - first, run)
+        self._pixels(stage, row, first, pixels)
 
     def _is_due(self, stage: Stage, axis: int, time: Expr) -> Expr:
         if stage.stride[axis] == 0:
@@ -237,24 +261,24 @@ class _Nest:
         if sums is None:
             return Moment(row, column, self.slice)
         kept = self.ib.buffer_ptr(sums)
-        if closes(op, self.segment) and self.segment.tile:
+        if closes(op, self.segment):
             running = Running(sums, kept, self.slice == 0, self.slice == self.slices - 1, False)
         else:
             begins = tir.all(row == 0, column == 0)
             ends = tir.all(row == stage.domain[0] - 1, column == stage.domain[1] - pixels)
-            running = Running(sums, kept, begins, ends, True)
+            first = self.slice * self.segment.tile if self.segment.tail else 0
+            running = Running(sums, kept, begins, ends, True, first)
         return Moment(row, column, self.slice, running)
 
     def _place(self, op: Operator, stage: Stage) -> Place:
-        region, tile = self.region, self.segment.tile
+        region, tile = self.region, self.segment.tile_of(op.name)
         tensor = region.graph.tensors[op.output]
-        sliced = self.rings.keys() if tile else ()
-        base = self.slice * tile if tile else 0  # of whole tensors: rings hold just the slice
+        base = self.slice * tile if tile else 0  # of tensors with all channels: rings hold just the slice
         read = 0 if isinstance(op, Convolution) and op.groups == 1 else base
-        written = 0 if closes(op, self.segment) or op.output in self.rings else base
+        written = 0 if closes(op, self.segment) or op.output in self.sliced else base
         return Place(
             inputs=tuple(
-                self._store(n, v, 0 if n in self.rings else read) for n, v in zip(op.inputs, op.views, strict=True)
+                self._store(n, v, 0 if n in self.sliced else read) for n, v in zip(op.inputs, op.views, strict=True)
             ),
             output=self._store(op.output, tensor.shape, written),
             shape_out=tensor.shape,
@@ -262,11 +286,11 @@ class _Nest:
             constants=self.constants,
             buffers={name: region.flat[name] for name in region.graph.constants},
             scratch=self.scratch[accumulator_dtype(op, region.graph)],
-            slice_in=tile if op.inputs[0] in sliced else None,
+            slice_in=tile if op.inputs[0] in self.sliced else None,
             slice_out=None if closes(op, self.segment) else tile,
             written=frozenset(k for k, name in enumerate(op.inputs) if name in self.through),
             kernel=self._kernel(stage),
             patch=region.flat.get(patch_name(op.name)),
             rounding=region.graph.rounding,
-            inputs_apart=sums_inputs_apart(op, region.graph) and not accumulators(op, region.graph, self.segment),
+            inputs_apart=sums_inputs_apart(region.graph, self.segment, stage, op),
         )

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import click
 
-from tvm_pex.cli.planning import check_output
-from tvm_pex.cli.prune import errors, progress
+from tvm_pex.cli.planning import between, check_output
+from tvm_pex.cli.prune import FLIP, MOST_SEED, RATE, errors, progress
 from tvm_pex.codesign.data import load
 from tvm_pex.codesign.training import accuracy, tensorflow, train
 
@@ -20,15 +20,24 @@ NETWORKS = "clothes", "flowers", "digits", "tiny"
 @click.option(
     "--train", "source", default="fashion-mnist", show_default=True, metavar="DATA", help="As tvm-pex prune's."
 )
-@click.option("--width", type=click.FloatRange(0.05, 4), help="Multiplies the channels of every layer.")
+@click.option("--width", type=float, callback=between(0.05, 4), help="Multiplies the channels of every layer.")
 @click.option("--resolution", type=click.IntRange(8, 512), help="Rows and columns, or frames of sound.")
 @click.option("--epochs", type=click.IntRange(min=1), default=10, show_default=True)
-@click.option("--rate", type=float, default=3e-3, show_default=True, help="Of learning.")
-@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True)
+@click.option("--rate", type=float, callback=RATE, default=3e-3, show_default=True, help="Of learning.")
+@click.option("--seed", type=click.IntRange(0, MOST_SEED), default=0, show_default=True)
 @click.option("--limit", type=click.IntRange(min=1), metavar="N", help="Train on N samples; all are tested.")
+@click.option("--flip/--no-flip", default=True, show_default=True, help=FLIP)
 @click.option("-o", "--output", type=click.Path(path_type=Path), required=True, metavar="OUT.keras")
 def main(
-    name: str, source: str, epochs: int, rate: float, seed: int, limit: int | None, output: Path, **sizes: float | None
+    name: str,
+    source: str,
+    epochs: int,
+    rate: float,
+    seed: int,
+    limit: int | None,
+    flip: bool,
+    output: Path,
+    **sizes: float | None,
 ) -> None:
     """Train NETWORK (clothes, flowers, digits, tiny).
 
@@ -46,7 +55,7 @@ def main(
 
         model = getattr(networks, name)(**{key: size for key, size in sizes.items() if size is not None})
         step("reading the data", None, None)
-        data = load(source, model.input_shape[1:], limit)
+        data = load(source, model.input_shape[1:], limit, flip)
         train(model, data, epochs, rate, seed, lambda done, total: step("training", done, total))
         model.save(output)
         share = accuracy(model, data.validation)

@@ -14,41 +14,46 @@ from typing import Any
 import click
 import numpy as np
 import numpy.typing as npt
+import tflite
 
 from tvm_pex.cli.planning import check_output
 from tvm_pex.cli.prune import errors, progress
-from tvm_pex.codesign.conversion import quiet
 from tvm_pex.codesign.data import DEFAULT, load
 from tvm_pex.codesign.training import accuracy, tensorflow
+from tvm_pex.frontend.tflite_checks import operator_code
 
 SAMPLES = 2000
+OPERATORS, TYPES = tflite.BuiltinOperator, tflite.TensorType
 AXES = {
-    "CONV_2D": (1, 2, 3, 0),
-    "DEPTHWISE_CONV_2D": (1, 2, 3, 0),
-    "FULLY_CONNECTED": (1, 0),
-}  # from TFLite's to Keras'
+    OPERATORS.CONV_2D: (1, 2, 3, 0),
+    OPERATORS.DEPTHWISE_CONV_2D: (1, 2, 3, 0),
+    OPERATORS.FULLY_CONNECTED: (1, 0),
+}
+"""From TFLite's to Keras'."""
+DTYPES = {TYPES.INT8: np.int8, TYPES.INT32: np.int32}
 
 Array = npt.NDArray[Any]
 
 
-def weights_of(tf: Any, content: bytes) -> list[tuple[Array, Array]]:
+def weights_of(content: bytes) -> list[tuple[Array, Array]]:
     """Kernel and bias of each layer that has them, in the order in which they run."""
-    with quiet():
-        interpreter = tf.lite.Interpreter(model_content=content)
-        interpreter.allocate_tensors()
-    details = {tensor["index"]: tensor for tensor in interpreter.get_tensor_details()}
+    model = tflite.Model.GetRootAs(content)
+    graph = model.Subgraphs(0)
 
     def real(index: int) -> Array:
-        given = details[index]["quantization_parameters"]
-        shape = np.ones(len(details[index]["shape"]), int)
-        shape[given["quantized_dimension"]] = -1
-        return interpreter.get_tensor(index) * given["scales"].reshape(shape if len(given["scales"]) > 1 else 1)
+        tensor = graph.Tensors(index)
+        given, shape = tensor.Quantization(), tensor.ShapeAsNumpy()
+        scales, along = given.ScaleAsNumpy(), np.ones(len(shape), int)
+        along[given.QuantizedDimension()] = len(scales)
+        values = model.Buffers(tensor.Buffer()).DataAsNumpy().view(DTYPES[tensor.Type()])
+        return np.asarray(values.reshape(shape) * scales.reshape(along))
 
     found = []
-    for op in interpreter._get_ops_details():
-        if op["op_name"] in AXES:
-            _, kernel, bias = op["inputs"]
-            found.append((real(kernel).transpose(AXES[op["op_name"]]), real(bias)))
+    for op in (graph.Operators(at) for at in range(graph.OperatorsLength())):
+        code = operator_code(model, op)
+        if code in AXES:
+            _, kernel, bias = op.InputsAsNumpy()
+            found.append((real(kernel).transpose(AXES[code]), real(bias)))
     return found
 
 
@@ -83,7 +88,7 @@ def main(file: Path, output: Path) -> None:
         step("reading the data", None, None)
         data = load(DEFAULT, model.input_shape[1:])
         step("measuring", None, None)
-        restore(tf, model, weights_of(tf, file.read_bytes()), data.train.inputs[:SAMPLES])
+        restore(tf, model, weights_of(file.read_bytes()), data.train.inputs[:SAMPLES])
         model.save(output)
         share = accuracy(model, data.test)
     click.echo(f"{output}: {100 * share:.2f} % of {len(data.test):,} test samples")

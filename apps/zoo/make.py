@@ -11,7 +11,7 @@ from typing import Any, NoReturn
 
 import click
 
-from tvm_pex.cli.planning import Step, check_output, progress
+from tvm_pex.cli.planning import Step, between, check_output, progress
 from tvm_pex.files import write_whole
 from tvm_pex.native_output import only_python_on_stderr
 
@@ -117,7 +117,7 @@ def show_list(context: click.Context, _option: click.Parameter, value: bool) -> 
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
 @click.argument("name", metavar="NETWORK")
 @click.option("-o", "--output", type=click.Path(path_type=Path), metavar="OUT.tflite", help="Default: name and sizes.")
-@click.option("--width", type=click.FloatRange(0.05, 4), help="Multiplies the channels of every layer.")
+@click.option("--width", type=float, callback=between(0.05, 4), help="Multiplies the channels of every layer.")
 @click.option("--resolution", type=click.IntRange(32, 1024), help="Rows and columns of the input image.")
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Of weights and calibration.")
 @click.option(

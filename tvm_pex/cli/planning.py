@@ -73,6 +73,17 @@ def byte_count(_context: click.Context, option: click.Parameter, text: str | Non
     return None if text is None else parse_bytes(text, option.opts[0])
 
 
+def between(low: float, high: float) -> Callable[[click.Context, click.Parameter, float | None], float | None]:
+    """For click: a number from ``low`` to ``high``; one that is not a number is not between them."""
+
+    def check(_context: click.Context, option: click.Parameter, value: float | None) -> float | None:
+        if value is not None and not low <= value <= high:
+            raise BadInput(f"{option.opts[0]} {value:g}: give a number from {low:g} to {high:g}")
+        return value
+
+    return check
+
+
 def _factor(_context: click.Context, option: click.Parameter, factor: float) -> float:
     if not 1 <= factor <= _MOST_OVERHEAD:
         raise BadInput(f"{option.opts[0]} {factor}: give a number from 1 to {_MOST_OVERHEAD}, as 1.2")

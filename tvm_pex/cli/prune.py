@@ -16,13 +16,16 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, Ti
 from rich.table import Table
 
 from tvm_pex.cli.errors import BadInput, NothingFits
-from tvm_pex.cli.planning import Step, byte_count, check_output, print_json
+from tvm_pex.cli.planning import Step, between, byte_count, check_output, print_json
 from tvm_pex.codesign.choice import METHODS, Unreachable
 from tvm_pex.codesign.importance import KINDS
 
 if TYPE_CHECKING:
     from tvm_pex.codesign.trial import Result
 
+RATE, SHARE = between(1e-8, 10), between(0.01, 0.9)
+MOST_SEED = 2**31 - 1  # Keras takes 32 bits; rounds count on from it
+FLIP = "Of pictures in training half, left to right; never of sound."
 _NEEDED = "TensorFlow prunes and trains: pip install 'tvm-pex[train]'"
 
 
@@ -88,14 +91,15 @@ def errors() -> Iterator[None]:
 @click.option(
     "--importance", type=click.Choice(KINDS), default="taylor", show_default=True, help="What a channel is judged by."
 )
-@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Of everything random.")
+@click.option("--seed", type=click.IntRange(0, MOST_SEED), default=0, show_default=True, help="Of everything random.")
 @click.option("--epochs", type=click.IntRange(min=0), default=1, show_default=True, help="Fine-tuning in a round.")
 @click.option("--final-epochs", type=click.IntRange(min=0), default=5, show_default=True, help="And after the last.")
-@click.option("--rate", type=float, default=1e-3, show_default=True, help="Of learning.")
-@click.option("--cut", type=click.FloatRange(0.01, 0.9), default=0.15, show_default=True, help="Of memory, in a round.")
-@click.option("--step", type=click.FloatRange(0.01, 0.9), default=0.1, show_default=True, help="Of a group's channels.")
+@click.option("--rate", type=float, callback=RATE, default=1e-3, show_default=True, help="Of learning.")
+@click.option("--cut", type=float, callback=SHARE, default=0.15, show_default=True, help="Of memory, in a round.")
+@click.option("--step", type=float, callback=SHARE, default=0.1, show_default=True, help="Of a group's channels.")
 @click.option("--overwrite-input", is_flag=True, help="Let the plan reuse input bytes as soon as they have been read.")
 @click.option("--limit", type=click.IntRange(min=1), metavar="N", help="Train on N samples; all are tested.")
+@click.option("--flip/--no-flip", default=True, show_default=True, help=FLIP)
 @click.option("--state", type=click.Path(path_type=Path), metavar="DIR", help="Go on from here.  [default: OUT.prune]")
 @click.option("--jobs", type=click.IntRange(min=1), help="Processes that plan.  [default: all processors]")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead of a table.")
@@ -104,6 +108,7 @@ def prune(
     model: Path,
     data: str,
     limit: int | None,
+    flip: bool,
     state: Path | None,
     jobs: int | None,
     as_json: bool,
@@ -135,7 +140,7 @@ def prune(
         from tvm_pex.codesign.pruning import Settings
         from tvm_pex.codesign.trial import Trial, run_trial
 
-        trial = Trial(model, data, Settings(**settings), limit)
+        trial = Trial(model, data, Settings(**settings), limit, flip)
         with progress() as step:
             result = run_trial(trial, state or output.with_suffix(".prune"), output, step, jobs)
     if as_json:

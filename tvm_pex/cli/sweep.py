@@ -13,7 +13,7 @@ import click
 
 from tvm_pex.cli.errors import BadInput
 from tvm_pex.cli.planning import parse_bytes, write_text
-from tvm_pex.cli.prune import errors, progress
+from tvm_pex.cli.prune import FLIP, MOST_SEED, RATE, SHARE, errors, progress
 from tvm_pex.codesign.choice import METHODS
 from tvm_pex.codesign.importance import KINDS
 
@@ -36,10 +36,12 @@ def _separate(_context: click.Context, _option: click.Parameter, text: str) -> l
 @click.option("--importance", type=click.Choice(KINDS), default="taylor", show_default=True)
 @click.option("--epochs", type=click.IntRange(min=0), default=1, show_default=True, help="Fine-tuning in a round.")
 @click.option("--final-epochs", type=click.IntRange(min=0), default=5, show_default=True, help="And after the last.")
-@click.option("--rate", type=float, default=1e-3, show_default=True, help="Of learning.")
-@click.option("--cut", type=click.FloatRange(0.01, 0.9), default=0.15, show_default=True, help="Of memory, in a round.")
+@click.option("--rate", type=float, callback=RATE, default=1e-3, show_default=True, help="Of learning.")
+@click.option("--cut", type=float, callback=SHARE, default=0.15, show_default=True, help="Of memory, in a round.")
+@click.option("--step", type=float, callback=SHARE, default=0.1, show_default=True, help="Of a group's channels.")
 @click.option("--overwrite-input", is_flag=True, help="Let the plan reuse input bytes as soon as they have been read.")
 @click.option("--limit", type=click.IntRange(min=1), metavar="N", help="Train on N samples; all are tested.")
+@click.option("--flip/--no-flip", default=True, show_default=True, help=FLIP)
 @click.option("--cluster", metavar="tcp://..", help="A dask.distributed scheduler.  [default: processes here]")
 @click.option("--jobs", type=click.IntRange(min=1), help="Processes here.  [default: all processors]")
 @click.option("-o", "--output", type=click.Path(path_type=Path), required=True, metavar="DIR")
@@ -50,6 +52,7 @@ def sweep(
     methods: list[str],
     seeds: list[str],
     limit: int | None,
+    flip: bool,
     cluster: str | None,
     jobs: int | None,
     output: Path,
@@ -68,9 +71,12 @@ def sweep(
     for model in models:
         if not model.is_file():
             raise BadInput(f"{model}: no such file")
-    unknown = [method for method in methods if method not in METHODS]
-    if unknown or not all(seed.isdecimal() for seed in seeds):
-        raise BadInput(f"--method takes some of {','.join(METHODS)}, --seed whole numbers, with commas between them")
+    if not budgets:
+        raise BadInput("--ram: give numbers of bytes with commas between them, as 8k,16k")
+    if not methods or not set(methods) <= set(METHODS):
+        raise BadInput(f"--method {','.join(methods)}: give some of {','.join(METHODS)}")
+    if not seeds or not all(seed.isdecimal() and int(seed) <= MOST_SEED for seed in seeds):
+        raise BadInput(f"--seed {','.join(seeds)}: give whole numbers up to {MOST_SEED} with commas between them")
     with errors(), progress() as step:
         from tvm_pex.codesign.pruning import Settings
         from tvm_pex.codesign.sweep import check, planned, prune_alone, run_all
@@ -80,7 +86,7 @@ def sweep(
             for ram, method, seed in itertools.product(budgets, methods, seeds)
         ]
         output.mkdir(parents=True, exist_ok=True)
-        trials = planned(models, data, limit, chosen, output)
+        trials = planned(models, data, limit, flip, chosen, output)
         check(trials)
         failed = run_all(trials, prune_alone, cluster, jobs, step)
     table = _table(trials)

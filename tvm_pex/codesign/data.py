@@ -6,7 +6,8 @@
    of a class; of recordings named SPEAKER_ANYTHING.wav whole speakers, who are nowhere in training.
 
 Pictures are resized to the network's input and lie between 0 and 1. Recordings become logarithms of the energies in mel
-bands, (frames, bands, 1): as many as the input has, over the ``SECONDS`` that a recording is cut or padded to.
+bands, (frames, bands, 1) or (frames, bands): as many as the input has, over the ``SECONDS`` that a recording is cut or
+padded to.
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ FASHION_CLASSES = "T-shirt", "trouser", "pullover", "dress", "coat", "sandal", "
 PICTURES, SOUND = (".jpg", ".jpeg", ".png"), ".wav"
 SECONDS, WINDOW_SECONDS = 1.0, 0.032
 _LOWEST, _FLOOR = 60.0, 1e-6  # Hz, and energy
+_AT_ONCE = 500  # recordings
 _HELD_OUT = 5  # one of so many
 _VALIDATION = 12
 
@@ -55,24 +57,31 @@ class Split:
 
 @dataclass(frozen=True)
 class Data:
-    """``validation`` is for decisions, ``test`` for the last figure alone. ``mirrored``: left and right are alike."""
+    """``validation`` is for decisions, ``test`` for the last figure alone.
+
+    ``sound``: spectrograms, not pictures. ``flip``: in training half of the pictures are flipped, left to right.
+    """
 
     classes: tuple[str, ...]
     train: Split
     validation: Split
     test: Split
-    mirrored: bool
+    sound: bool
+    flip: bool
 
 
-def load(source: str, shape: Shape, limit: int | None = None) -> Data:
-    """``limit``: no more than so many for training and validation; testing takes all there are. Raises DataError."""
+def load(source: str, shape: Shape, limit: int | None = None, flip: bool = True) -> Data:
+    """``limit``: no more than so many for training and validation; testing takes all there are. Raises DataError.
+
+    ``flip`` is for pictures: no spectrogram is ever flipped.
+    """
     found = _fashion_mnist(FASHION_MNIST, shape) if source == DEFAULT else _folder(Path(source), shape)
-    classes, train, test, mirrored = found
+    classes, train, test, sound = found
     order = np.random.default_rng(0).permutation(len(train))
     if limit is not None:
         order = order[:limit]
     held = max(1, len(order) // _VALIDATION)
-    return Data(classes, train.part(order[held:]), train.part(order[:held]), test, mirrored)
+    return Data(classes, train.part(order[held:]), train.part(order[:held]), test, sound, flip and not sound)
 
 
 Found = tuple[tuple[str, ...], Split, Split, bool]
@@ -85,7 +94,7 @@ def _fashion_mnist(folder: Path, shape: Shape) -> Found:
     for stem in ("train", "t10k"):
         images, labels = (_idx(folder / f"{stem}-{kind}-ubyte.gz") for kind in ("images-idx3", "labels-idx1"))
         splits.append(Split(_resized(images[..., None] / np.float32(255), shape), labels.astype(np.int64)))
-    return FASHION_CLASSES, splits[0], splits[1], True
+    return FASHION_CLASSES, splits[0], splits[1], False
 
 
 def _idx(path: Path) -> Array:
@@ -132,7 +141,7 @@ def _folder(folder: Path, shape: Shape) -> Found:
     if sound:
         mean, deviation = splits[0].inputs.mean(), splits[0].inputs.std()
         splits = [Split((split.inputs - mean) / deviation, split.labels) for split in splits]
-    return classes, splits[0], splits[1], not sound
+    return classes, splits[0], splits[1], sound
 
 
 def _files(folder: Path) -> list[Path]:
@@ -171,27 +180,35 @@ def _pictures(paths: Sequence[Path], shape: Shape) -> Array:
 
 
 def _spectrograms(paths: Sequence[Path], shape: Shape) -> Array:
-    if len(shape) != 3 or shape[2] != 1:
-        raise DataError(f"{paths[0]} is a recording; the network takes {list(shape)}, not (frames, bands, 1)")
-    return np.stack([_spectrogram(*_samples(path), shape) for path in paths])
+    if len(shape) not in (2, 3) or shape[2:] not in ((), (1,)):
+        raise DataError(f"{paths[0]} is a recording; the network takes {list(shape)}, not (frames, bands) or with a 1")
+    found = np.empty((len(paths), *shape[:2]), np.float32)
+    recordings = [_samples(path) for path in paths]
+    for rate in sorted({rate for _, rate in recordings}):
+        places = [at for at, (_, own) in enumerate(recordings) if own == rate]
+        for part in (places[first : first + _AT_ONCE] for first in range(0, len(places), _AT_ONCE)):
+            found[part] = _log_mel(np.stack([recordings[at][0] for at in part]), rate, shape)
+    return found.reshape(len(paths), *shape)
 
 
 def _samples(path: Path) -> tuple[Array, int]:
+    """Those of the first ``SECONDS``, silence behind what is shorter; and how many there are in a second."""
     with wave.open(str(path), "rb") as sound:
         if (sound.getnchannels(), sound.getsampwidth()) != (1, 2):
             raise DataError(f"{path}: a recording is one channel of 16-bit samples")
-        samples = np.frombuffer(sound.readframes(sound.getnframes()), "<i2")
-        return (samples / np.float32(32768)).astype(np.float32), sound.getframerate()
+        rate = sound.getframerate()
+        length = round(SECONDS * rate)
+        samples = np.frombuffer(sound.readframes(length), "<i2") / np.float32(32768)
+        return np.pad(samples, (0, length - len(samples))).astype(np.float32), rate
 
 
-def _spectrogram(samples: Array, rate: int, shape: Shape) -> Array:
-    """Windows are spread evenly; the recording begins at the first."""
+def _log_mel(samples: Array, rate: int, shape: Shape) -> Array:
+    """Of recordings (n, samples) the spectrograms (n, frames, bands). Windows are spread evenly from the start on."""
     import tensorflow as tf
 
-    frames, bands, _ = shape
-    length, window = round(SECONDS * rate), round(WINDOW_SECONDS * rate)
-    samples = np.pad(samples[:length], (0, max(length - len(samples), 0)))
-    step = (length - window) // max(frames - 1, 1)
-    spectrum = tf.abs(tf.signal.stft(samples, window, step, fft_length=window))[:frames]
+    frames, bands = shape[:2]
+    window = round(WINDOW_SECONDS * rate)
+    step = (samples.shape[1] - window) // max(frames - 1, 1)
+    spectrum = tf.abs(tf.signal.stft(samples, window, step, fft_length=window))[:, :frames]
     weights = tf.signal.linear_to_mel_weight_matrix(bands, spectrum.shape[-1], rate, _LOWEST, rate / 2)
-    return np.asarray(tf.math.log(tf.square(spectrum) @ weights + _FLOOR), np.float32)[..., None]
+    return np.asarray(tf.math.log(tf.square(spectrum) @ weights + _FLOOR), np.float32)

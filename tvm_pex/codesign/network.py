@@ -5,8 +5,10 @@ planned without training, quantising or converting it. The tests hold its arena 
 
 1. Batch normalisation disappears in the convolution or dense layer before it, ReLU in these and in additions.
 2. Zero padding disappears in the windows of the convolutions that read it.
-3. Flattening and reshaping are views.
-4. A softmax ends the network and is left to TVM, as the compiler leaves it; its memory is that of its few scores.
+3. Flattening and reshaping are views. What has one dimension is a column of pixels; convolutions and pools of one
+   dimension see it as a row, and then ``as_columns`` decides for all.
+4. Any other activation is an operator of its own, a table of 256 values.
+5. A softmax ends the network and is left to TVM, as the compiler leaves it; its memory is that of its few scores.
 """
 
 from __future__ import annotations
@@ -18,12 +20,16 @@ from typing import Any
 import numpy as np
 
 from tvm_pex.codesign.architecture import Architecture, Layer, NotPrunable
+from tvm_pex.frontend.columns import as_columns
 from tvm_pex.graph import (
     Add,
+    Binary,
     Concat,
     Convolution,
     Graph,
+    Lookup,
     Operator,
+    Pad,
     Pair,
     Pool,
     Rescale,
@@ -36,8 +42,12 @@ from tvm_pex.scheduling.layers import layer_bytes
 from tvm_pex.scheduling.lifetimes import memory_problem
 from tvm_pex.scheduling.search import find_schedule
 
-_WEIGHED = "Conv2D", "DepthwiseConv2D", "Dense"
+_CONVOLUTIONS = "Conv1D", "Conv2D", "DepthwiseConv1D", "DepthwiseConv2D"
+_ROWS = "Conv1D", "DepthwiseConv1D", "AveragePooling1D", "MaxPooling1D"
+_WEIGHED = (*_CONVOLUTIONS, "Dense")
+_BINARY = {"Subtract": "subtract", "Multiply": "multiply", "Maximum": "maximum", "Minimum": "minimum"}
 _CLIPS = "linear", "relu", "relu6"
+_TABLES = "sigmoid", "tanh", "silu", "hard_silu", "leaky_relu", "elu"
 _CHANNEL_BYTES = 12  # bias, multiplier and shift
 _LIMITS = (-128, 127)
 _SAME = Rescale(1, 0, 0, 0)
@@ -122,8 +132,8 @@ def int8_graph(architecture: Architecture) -> Graph:
         building.values[layer.name] = _value(layer, architecture, readers, building)
     inputs = tuple(layer.name for layer in architecture.layers if layer.kind == "InputLayer")
     outputs = tuple(building.values[name].tensor for name in architecture.outputs)
-    constants = {name: np.empty(0, np.int8) for op in building.operators for name in op.constants}
-    return Graph(building.tensors, tuple(building.operators), inputs, outputs, constants)
+    constants = {name: np.empty((0, 0), np.int8) for op in building.operators for name in op.constants}
+    return as_columns(Graph(building.tensors, tuple(building.operators), inputs, outputs, constants))
 
 
 def _value(layer: Layer, architecture: Architecture, readers: dict[str, int], building: _Building) -> _Value:
@@ -144,18 +154,32 @@ def _value(layer: Layer, architecture: Architecture, readers: dict[str, int], bu
         if architecture.layer(source).kind in kinds and readers[source] == 1:
             return sources[0]
         raise NotPrunable(f"{layer.name} is no part of the layer before it, {source}")
-    operator = _operator(layer, sources, architecture, building.tensors)
+    operator, image = _operator(layer, sources, building.tensors), _image(layer)
+    activation = layer.config.get("activation", "linear")
+    if layer.kind == "Activation" or activation in _CLIPS or _is_last_softmax(activation, layer, architecture):
+        return _made(operator, _seen(layer, image), image, building)
+    inner = _made(replace(operator, output=f"{layer.name}.linear"), _seen(layer, image), image, building)
+    return _made(_table(layer, inner, activation), image, image, building)
+
+
+def _made(operator: Operator, shape: Shape, image: Shape, building: _Building) -> _Value:
+    """The operator's output is a tensor of ``shape``, which others read as ``image``."""
     building.operators.append(operator)
-    building.tensors[layer.name] = Tensor(layer.name, _image(layer), "int8")
-    return _Value(layer.name, _image(layer))
+    building.tensors[operator.output] = Tensor(operator.output, shape, "int8")
+    return _Value(operator.output, image)
 
 
 def _image(layer: Layer) -> Shape:
-    """The output as (height, width, channels)."""
+    """The output as (height, width, channels); without a width as (height, 1, channels)."""
     if len(layer.shape) > 3:
         raise NotPrunable(f"{layer.name} has {len(layer.shape)} axes; at most three are supported")
-    height, width, channels = (1,) * (3 - len(layer.shape)) + layer.shape
+    height, width, channels = (*layer.shape[:-1], 1, 1)[:2] + layer.shape[-1:]
     return height, width, channels
+
+
+def _seen(layer: Layer, shape: Shape) -> Shape:
+    """As the layer sees a tensor that it reads or makes."""
+    return (shape[1], shape[0], shape[2]) if layer.kind in _ROWS else shape
 
 
 def _clips(layer: Layer) -> bool:
@@ -166,41 +190,55 @@ def _clips(layer: Layer) -> bool:
 
 
 def _ends_in_softmax(layer: Layer, architecture: Architecture) -> bool:
-    softmax = layer.kind == "Softmax" or (layer.kind == "Activation" and layer.config["activation"] == "softmax")
-    return softmax and layer.name in architecture.outputs
+    softmax = "softmax" if layer.kind == "Softmax" else layer.config.get("activation")
+    return layer.kind in ("Softmax", "Activation") and _is_last_softmax(softmax, layer, architecture)
 
 
-def _operator(
-    layer: Layer, sources: list[_Value], architecture: Architecture, tensors: Mapping[str, Tensor]
-) -> Operator:
+def _is_last_softmax(activation: Any, layer: Layer, architecture: Architecture) -> bool:
+    return activation == "softmax" and layer.name in architecture.outputs
+
+
+def _table(layer: Layer, source: _Value, activation: Any) -> Lookup:
+    if activation not in _TABLES:
+        raise NotPrunable(f"{layer.name} has the activation {activation}")
+    name = layer.name
+    return Lookup(f"{name}.{activation}", (source.tensor,), (source.shape,), name, f"{name}.table")
+
+
+def _operator(layer: Layer, sources: list[_Value], tensors: Mapping[str, Tensor]) -> Operator:
     name, config = layer.name, layer.config
-    activation = config.get("activation", "linear")
-    if activation not in _CLIPS and not (activation == "softmax" and name in architecture.outputs):
-        raise NotPrunable(f"{name} has the activation {activation}")
-    read, views = tuple(s.tensor for s in sources), tuple(s.shape for s in sources)
-    if any(source.before for source in sources) and layer.kind not in ("Conv2D", "DepthwiseConv2D"):
+    read, views = tuple(s.tensor for s in sources), tuple(_seen(layer, s.shape) for s in sources)
+    if any(source.before for source in sources) and layer.kind not in _CONVOLUTIONS:
         raise NotPrunable(f"{name} reads a tensor padded by a layer of its own")
     match layer.kind:
-        case "Conv2D" | "DepthwiseConv2D":
-            return _convolution(layer, sources[0])
+        case "Conv1D" | "Conv2D" | "DepthwiseConv1D" | "DepthwiseConv2D":
+            return _convolution(layer, replace(sources[0], shape=views[0]))
+        case "ZeroPadding1D":
+            return Pad(name, read, views, name, Window(pad=(config["padding"][0], 0)), 0)
+        case "Activation":
+            return _table(layer, sources[0], config["activation"])
+        case "LeakyReLU" | "ELU":
+            return _table(layer, sources[0], {"LeakyReLU": "leaky_relu", "ELU": "elu"}[layer.kind])
         case "Dense" if len(layer.shape) == 1:  # the whole tensor, whatever it was before it was flattened
             own = tensors[read[0]].shape
             return _weighed(layer, sources[0], own, Window(kernel=own[:2]), 1)
-        case "GlobalAveragePooling2D" | "GlobalMaxPooling2D":
+        case "GlobalAveragePooling1D" | "GlobalAveragePooling2D" | "GlobalMaxPooling1D" | "GlobalMaxPooling2D":
             whole = Window(kernel=views[0][:2], stride=views[0][:2])
-            return Pool(name, read, views, name, whole, layer.kind == "GlobalMaxPooling2D", None, *_LIMITS)
-        case "AveragePooling2D" | "MaxPooling2D":
+            return Pool(name, read, views, name, whole, layer.kind.startswith("GlobalMax"), None, *_LIMITS)
+        case "AveragePooling1D" | "AveragePooling2D" | "MaxPooling1D" | "MaxPooling2D":
             window = _window(layer, views[0], config["pool_size"], (1, 1))
-            return Pool(name, read, views, name, window, layer.kind == "MaxPooling2D", None, *_LIMITS)
+            return Pool(name, read, views, name, window, layer.kind.startswith("Max"), None, *_LIMITS)
         case "Add":
             return Add(name, read, views, name, tuple(_SAME for _ in sources), *_LIMITS)
+        case "Subtract" | "Multiply" | "Maximum" | "Minimum" if len(read) == 2:
+            return Binary(name, read, views, name, _BINARY[layer.kind], (_SAME, _SAME), None, *_LIMITS)
         case "Concatenate" if config["axis"] in (-1, len(layer.shape)):
             return Concat(name, read, views, name, tuple(None for _ in sources), *_LIMITS)
     raise NotPrunable(f"{name}: there is no graph of a {layer.kind}; use other layers")
 
 
 def _convolution(layer: Layer, source: _Value) -> Convolution:
-    view, depthwise = source.shape, layer.kind == "DepthwiseConv2D"
+    view, depthwise = source.shape, layer.kind.startswith("Depthwise")
     window = _window(layer, view, layer.config["kernel_size"], layer.config["dilation_rate"])
     if source.before:
         if layer.config["padding"] != "valid":
@@ -216,15 +254,21 @@ def _weighed(layer: Layer, source: _Value, view: Shape, window: Window, groups: 
 
 
 def _window(layer: Layer, view: Shape, kernel: Any, dilation: Any) -> Window:
-    stride = layer.config["strides"]
-    rows, columns = kernel[0], kernel[1]
-    window = Window((rows, columns), (stride[0], stride[1]), (dilation[0], dilation[1]))
+    window = Window(_pair(kernel), _pair(layer.config["strides"]), _pair(dilation))
     if layer.config["padding"] == "valid":
         return window
+    if layer.config["padding"] != "same":
+        raise NotPrunable(f"{layer.name} has the padding {layer.config['padding']}")
     return replace(window, pad=(_before(layer, window, view, 0), _before(layer, window, view, 1)))
+
+
+def _pair(sizes: Any) -> Pair:
+    """Along rows and columns; what has one dimension is a row of pixels."""
+    rows, columns = (1, *sizes)[-2:]
+    return rows, columns
 
 
 def _before(layer: Layer, window: Window, view: Shape, axis: int) -> int:
     """TensorFlow's "same": what windows lack in all, the smaller half of it before the tensor."""
-    lacking = (layer.shape[axis] - 1) * window.stride[axis] + window.reach(axis) + 1 - view[axis]
+    lacking = (_seen(layer, _image(layer))[axis] - 1) * window.stride[axis] + window.reach(axis) + 1 - view[axis]
     return max(lacking, 0) // 2

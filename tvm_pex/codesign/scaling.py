@@ -48,16 +48,21 @@ def maker(text: str) -> Maker:
 
 
 def versions(
-    make: Maker, widths: Sequence[float], resolutions: Sequence[int], overwrite_input: bool, report: Report
+    make: Maker,
+    widths: Sequence[float],
+    resolutions: Sequence[int],
+    overwrite_input: bool,
+    report: Report,
+    jobs: int | None = None,
 ) -> list[Version]:
-    """Every width at every resolution."""
+    """Every width at every resolution; ``jobs`` processes plan, as many as there are processors without it."""
     sizes = [(width, resolution) for width in widths for resolution in resolutions]
     graphs = []
     for number, (width, resolution) in enumerate(sizes):
         report("networks", number, len(sizes))
         graphs.append(int8_graph(architecture_of(make(width=width, resolution=resolution))))
     report("planning", None, None)
-    with Planner(overwrite_input) as planner:
+    with Planner(overwrite_input, jobs) as planner:
         loads = planner.arenas(graphs)
     return [
         Version(*size, load.peak, layer_by_layer(graph), graph.macs())

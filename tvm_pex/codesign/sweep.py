@@ -55,6 +55,7 @@ def planned(
     models: Sequence[Path],
     data: str,
     limit: int | None,
+    flip: bool,
     settings: Sequence[Settings],
     folder: Path,
 ) -> list[Planned]:
@@ -63,7 +64,7 @@ def planned(
     for model, chosen in itertools.product(models, settings):
         name = f"{model.stem}_{chosen.method}_{chosen.ram}_seed{chosen.seed}"
         source = str(Path(data).resolve()) if Path(data).is_dir() else data
-        found.append(Planned(name, Trial(model.resolve(), source, chosen, limit), folder.resolve() / name))
+        found.append(Planned(name, Trial(model.resolve(), source, chosen, limit, flip), folder.resolve() / name))
     return found
 
 

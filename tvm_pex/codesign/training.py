@@ -48,21 +48,23 @@ def train(model: Any, data: Data, epochs: int, rate: float, seed: int, report: R
             loss = loss_of(labels, model(inputs, training=True))
         optimizer.apply_gradients(zip(tape.gradient(loss, model.trainable_variables), model.trainable_variables))
 
-    compiled = tf.function(step)
+    compiled = tf.function(step, autograph=False)  # there is no control flow to be turned into a graph
     for epoch in range(epochs):
         order = generator.permutation(count)
         for batch in range(batches):
             part = data.train.part(order[batch * BATCH : (batch + 1) * BATCH])
-            compiled(_varied(part.inputs, data.mirrored, generator), part.labels)
+            compiled(varied(part.inputs, data, generator), part.labels)
             report(epoch * batches + batch + 1, total)
 
 
-def _varied(inputs: Any, mirrored: bool, generator: np.random.Generator) -> Any:
-    """Half of the pictures mirrored; spectrograms moved in time, the end of a recording coming first."""
-    if mirrored:
+def varied(inputs: Any, data: Data, generator: np.random.Generator) -> Any:
+    """Of pictures half flipped, where ``data`` says so; spectrograms moved in time, the end of a recording first."""
+    if data.sound:
+        most = inputs.shape[1] // _TURN
+        return np.roll(inputs, int(generator.integers(-most, most + 1)), axis=1)
+    if data.flip:
         return np.where(generator.integers(2, size=(len(inputs), 1, 1, 1)) > 0, inputs[:, :, ::-1], inputs)
-    most = inputs.shape[1] // _TURN
-    return np.roll(inputs, int(generator.integers(-most, most + 1)), axis=1)
+    return inputs
 
 
 def accuracy(model: Any, split: Split) -> float:

@@ -23,17 +23,18 @@ CALIBRATION = 200
 
 @dataclass(frozen=True)
 class Trial:
-    """``model`` is a .keras file, ``data`` what ``codesign.data.load`` takes; ``limit`` as there."""
+    """``model`` is a .keras file, ``data`` what ``codesign.data.load`` takes; ``limit`` and ``flip`` as there."""
 
     model: Path
     data: str
     settings: Settings
     limit: int | None = None
+    flip: bool = True
 
     def record(self) -> dict[str, Any]:
         """What makes two trials the same: the bytes of the network, not its path."""
         digest = hashlib.sha256(self.model.read_bytes()).hexdigest()
-        return {"network": digest, "data": self.data, "limit": self.limit, **asdict(self.settings)}
+        return {"network": digest, "data": self.data, "limit": self.limit, "flip": self.flip, **asdict(self.settings)}
 
 
 @dataclass(frozen=True)
@@ -59,7 +60,7 @@ def run_trial(trial: Trial, folder: Path, output: Path, report: Report, jobs: in
     tf = tensorflow()
     model = tf.keras.models.load_model(trial.model, compile=False)
     report("reading the data", None, None)
-    data = load(trial.data, tuple(model.input_shape[1:]), trial.limit)
+    data = load(trial.data, tuple(model.input_shape[1:]), trial.limit, trial.flip)
     model = prune(model, data, settings, state, report, jobs)
     rounds = state.rounds()
     write_whole(folder / "rounds.svg", rounds_svg(f"Pruning {trial.model.stem}", rounds, settings.ram).encode())

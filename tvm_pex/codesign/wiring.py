@@ -25,7 +25,8 @@ DEPTHWISE = "DepthwiseConv1D", "DepthwiseConv2D"
 NORMS = ("BatchNormalization",)
 ELEMENTWISE = "Add", "Subtract", "Multiply", "Maximum", "Minimum", "Average"
 _PASSING = (
-    *("ReLU", "LeakyReLU", "Activation", "Dropout", "SpatialDropout1D", "SpatialDropout2D", "Rescaling", "Identity"),
+    *("ReLU", "LeakyReLU", "ELU", "Activation", "Rescaling"),
+    *("Dropout", "SpatialDropout1D", "SpatialDropout2D", "Identity"),
     *("MaxPooling1D", "MaxPooling2D", "AveragePooling1D", "AveragePooling2D", "ZeroPadding1D", "ZeroPadding2D"),
     *("GlobalAveragePooling1D", "GlobalAveragePooling2D", "GlobalMaxPooling1D", "GlobalMaxPooling2D"),
     *("Cropping1D", "Cropping2D", "UpSampling1D", "UpSampling2D"),

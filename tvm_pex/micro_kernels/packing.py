@@ -90,9 +90,7 @@ def _header(graph: Graph, segment: Segment, op: Convolution, layer: Layer, zeros
     """A struct pex_parameters; see pex_kernels.h."""
     height, width, channels = op.views[0]
     stored = layout_of(graph, segment, op.inputs[0], op.views[0])
-    outputs = graph.tensors[op.output].shape[2]
-    if segment.tile:
-        outputs = segment.tile
+    outputs = segment.tile_of(op.name) or graph.tensors[op.output].shape[2]
     written = layout_of(graph, segment, op.output, graph.tensors[op.output].shape)
     low, high = max(op.low, -128), min(op.high, 127)
     special = any(layer.left_shifts) or (low, high) != (-128, 127)

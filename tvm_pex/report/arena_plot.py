@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from xml.etree import ElementTree
 
 from tvm_pex.memory_planner import Plan, Problem
-from tvm_pex.report.drawing import COLOURS, WIDTH, Axes, add, inline_picture, picture, text, written
+from tvm_pex.report.drawing import COLOURS, Axes, add, inline_picture, named, picture, written
 
 Points = Sequence[tuple[int, int]]  # (arena bytes, instructions)
 
@@ -66,25 +66,12 @@ def _arena(svg: ElementTree.Element, place: int, panel: Panel, highest: int) -> 
         box |= {"width": axes.x(b.last + 1) - box["x"], "height": axes.y(low) - box["y"]}
         colour = COLOURS[number % len(COLOURS)]
         rect = add(svg, "rect", **box, fill=colour, fill_opacity=0.5, stroke=colour, stroke_width=0.5)
-        words = f"{b.name}: {b.bytes:,} bytes at {low:,}, steps {b.first} to {b.last}"
-        ElementTree.SubElement(rect, "title").text = words
-    peak = axes.y(panel.plan.peak)
-    add(
-        svg,
-        "line",
-        x1=axes.left,
-        y1=peak,
-        x2=axes.left + WIDTH,
-        y2=peak,
-        stroke="currentColor",
-        stroke_dasharray="4 3",
-    )
-    text(svg, axes.left + WIDTH, peak - 4, f"peak {panel.plan.peak:,}", "end")
+        named(rect, f"{b.name}: {b.bytes:,} bytes at {low:,}, steps {b.first} to {b.last}")
+    axes.limit(panel.plan.peak, f"peak {panel.plan.peak:,}")
 
 
 def _front(svg: ElementTree.Element, place: int, front: Points) -> None:
     axes = Axes(svg, place, (0, max(at for at, _ in front)), (min(n for _, n in front), max(n for _, n in front) + 1))
     axes.draw("Memory and predicted instructions", "arena, bytes", "instructions")
     for at, instructions in front:
-        dot = add(svg, "circle", cx=axes.x(at), cy=axes.y(instructions), r=4, fill=COLOURS[0])
-        ElementTree.SubElement(dot, "title").text = f"{at:,} bytes, {instructions:,} instructions"
+        axes.dot(at, instructions, COLOURS[0], f"{at:,} bytes, {instructions:,} instructions")

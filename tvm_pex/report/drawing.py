@@ -47,11 +47,9 @@ def line_svg(heading: str, across: str, up: str, lines: Mapping[str, Values]) ->
     axes.draw(heading, across, up)
     for number, (name, line) in enumerate(lines.items()):
         colour = COLOURS[number % len(COLOURS)]
-        path = " ".join(f"{axes.x(x)},{axes.y(y)}" for x, y in line)
-        add(svg, "polyline", points=path, fill="none", stroke=colour, stroke_width=2)
+        axes.line(line, colour)
         for x, y in line:
-            dot = add(svg, "circle", cx=axes.x(x), cy=axes.y(y), r=4, fill=colour)
-            ElementTree.SubElement(dot, "title").text = f"{name}: {x:,}, {y:,}"
+            axes.dot(x, y, colour, f"{name}: {x:,}, {y:,}")
         text(svg, axes.left + 12, TOP + 22 + 20 * number, name).set("fill", colour)
     return written(svg)
 
@@ -85,6 +83,21 @@ class Axes:
         self._ticks(self.across, lambda v: (self.x(v), bottom, self.x(v), bottom + 5), (0, 18), "middle")
         self._ticks(self.up, lambda v: (self.left - 5, self.y(v), self.left, self.y(v)), (-3, 4), "end")
 
+    def line(self, points: Values, colour: str) -> None:
+        """From point to point."""
+        path = " ".join(f"{self.x(x)},{self.y(y)}" for x, y in points)
+        add(self.svg, "polyline", points=path, fill="none", stroke=colour, stroke_width=2)
+
+    def dot(self, x: float, y: float, colour: str, words: str) -> None:
+        """A point that says ``words`` when pointed at."""
+        named(add(self.svg, "circle", cx=self.x(x), cy=self.y(y), r=4, fill=colour), words)
+
+    def limit(self, value: float, words: str) -> None:
+        """A dashed line all the way across."""
+        y, right = self.y(value), self.left + WIDTH
+        add(self.svg, "line", x1=self.left, y1=y, x2=right, y2=y, stroke="currentColor", stroke_dasharray="4 3")
+        text(self.svg, right, y - 4, words, "end")
+
     def _ticks(
         self,
         span: tuple[int, int],
@@ -112,8 +125,12 @@ def ticks(low: int, high: int) -> list[int]:
 
 
 def add(parent: ElementTree.Element, tag: str, **attributes: object) -> ElementTree.Element:
-    named = {key.replace("_", "-"): str(value) for key, value in attributes.items()}
-    return ElementTree.SubElement(parent, tag, named)
+    return ElementTree.SubElement(parent, tag, {key.replace("_", "-"): str(value) for key, value in attributes.items()})
+
+
+def named(element: ElementTree.Element, words: str) -> None:
+    """What the element says when pointed at."""
+    ElementTree.SubElement(element, "title").text = words
 
 
 def text(parent: ElementTree.Element, x: float, y: float, words: str, anchor: str = "start") -> ElementTree.Element:

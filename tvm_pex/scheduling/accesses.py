@@ -10,7 +10,7 @@ An access is one element, whatever its size. Every operator reads its inputs as 
    the first and not stored with the last.
 
 4. A kernel in C reads what a convolution over all channels needs once for each block of output channels; with scratch
-   it reads that once, and the scratch for each block. Of the other operators it reads what portable TIR does.
+   it reads that once for each slice, and the scratch for each block. Of others it reads what portable TIR does.
 
 What the caller reads and writes of the model's input and output is not counted.
 """
@@ -22,8 +22,8 @@ from collections import Counter
 from collections.abc import Container, Mapping
 
 from tvm_pex.graph import Concat, Convolution, Graph, Operator, Pad, Patches, Resize, Shape, Window, window_on
-from tvm_pex.scheduling.kernels import BLOCK, kernel_of, patch_bytes, sums_inputs_apart
-from tvm_pex.scheduling.lifetimes import accumulators, closes, patch_name, sums_name
+from tvm_pex.scheduling.kernels import BLOCK, closes, kernel_of, patch_bytes, sums_inputs_apart
+from tvm_pex.scheduling.lifetimes import accumulators, patch_name, sums_name
 from tvm_pex.scheduling.rings import positions, use_of
 from tvm_pex.scheduling.schedule import Schedule, Segment, Stage, written_through
 from tvm_pex.scheduling.strips import Columns
@@ -46,7 +46,7 @@ def schedule_accesses(graph: Graph, schedule: Schedule) -> Counter[str]:
                     reads, scratch = _by_blocks(graph, segment, op, kernel, reads)
                     if scratch:
                         total[patch_name(op.name)] = scratch
-                elif sums_inputs_apart(op, graph) and not accumulators(op, graph, segment):
+                elif sums_inputs_apart(graph, segment, stage, op):
                     reads += reads // graph.tensors[op.output].shape[2]
                 total[name] += reads
             total[_place(op.output, through)] += _writes(graph, op, segment, stage, through)
@@ -59,7 +59,8 @@ def _by_blocks(graph: Graph, segment: Segment, op: Convolution, kernel: str, rea
     """What a kernel reads of its input, and accesses of its scratch, where portable TIR reads ``reads``."""
     channels = graph.tensors[op.output].shape[2]
     once, blocks = reads // channels, -(-channels // BLOCK)
-    return (once, once * (1 + blocks)) if patch_bytes(op, kernel, segment) else (once * blocks, 0)
+    slices = channels // (segment.tile_of(op.name) or channels)
+    return (once * slices, once * (slices + blocks)) if patch_bytes(op, kernel, segment) else (once * blocks, 0)
 
 
 def _place(tensor: str, through: Mapping[str, tuple[Concat, int]]) -> str:

@@ -9,7 +9,7 @@ that TVM makes of ``tvm_pex.lowering.kernels``. Both ask, where several stages r
 from __future__ import annotations
 
 import math
-from collections.abc import Container, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 from tvm_pex.graph import (
     Add,
@@ -26,7 +26,7 @@ from tvm_pex.graph import (
     Resize,
 )
 from tvm_pex.scheduling.kernel_cost import kernel_instructions
-from tvm_pex.scheduling.kernels import kernel_of
+from tvm_pex.scheduling.kernels import closes, kernel_of
 from tvm_pex.scheduling.schedule import Schedule, Segment, Stage, written_through
 
 PIXEL = 12  # the loop over pixels, and the address of the result
@@ -115,9 +115,9 @@ def stages_instructions(graph: Graph, operators: Sequence[Operator], segment: Se
     """Instructions of each stage of ``segment``, by its operator."""
     slices = _slices(graph, operators, segment)
     wraps = {ring.tensor: RING for ring in segment.rings if _wraps(graph, ring.tensor, ring.pixels)}
-    made = {op.output for op in operators}
     through = written_through(graph, segment)
-    guards = 0 if len(operators) == 1 else slices * segment.strips * segment.extent[0] * segment.extent[1]
+    nests = segment.strips if segment.tail else slices * segment.strips
+    guards = 0 if len(operators) == 1 else nests * segment.extent[0] * segment.extent[1]
     found = []
     for op, stage in zip(operators, segment.stages, strict=True):
         kernel = kernel_of(graph, segment, stage, op)
@@ -126,8 +126,10 @@ def stages_instructions(graph: Graph, operators: Sequence[Operator], segment: Se
         else:
             price = operator_instructions(graph, op)
             if len(operators) > 1 or segment.tile:
-                price += _beside_others(graph, op, stage, segment, slices, wraps, made)
-        price += guards * _guard(stage)
+                times = slices if op.name in segment.sliced else 1
+                price += _beside_others(graph, op, stage, segment, times, wraps)
+        if not segment.tail or op.name not in segment.sliced[1:]:  # the tail has one for all
+            price += guards * _guard(stage)
         price -= sum(_copies(graph, name) for name, (concat, _) in through.items() if concat is op)
         found.append(price)
     return found
@@ -140,7 +142,6 @@ def _beside_others(
     segment: Segment,
     slices: int,
     wraps: Mapping[str, int],
-    made: Container[str],
 ) -> int:
     """What portable TIR costs more in ``segment`` than alone.
 
@@ -164,13 +165,14 @@ def _beside_others(
     total += (slices - 1) * pixels * PIXEL
     if stage.reduction:
         total += math.prod(stage.domain) * (PIXEL + channels * SUMS)
-    if slices > 1 and isinstance(op, Convolution) and op.groups == 1 and op.inputs[0] in made:
+    if closes(op, segment):
         total += slices * results * SUMS + (slices - 1) * (reads * TAP + results * CHANNEL)
     return total
 
 
 def _slices(graph: Graph, operators: Sequence[Operator], segment: Segment) -> int:
-    return graph.tensors[operators[0].output].shape[2] // segment.tile if segment.tile else 1
+    """Of channels; all that is sliced has as many."""
+    return graph.tensors[operators[-segment.tail].output].shape[2] // segment.tile if segment.tile else 1
 
 
 def _copies(graph: Graph, tensor: str) -> int:

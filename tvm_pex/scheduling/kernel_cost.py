@@ -36,7 +36,7 @@ def kernel_instructions(graph: Graph, segment: Segment, stage: Stage, op: Operat
     """Instructions of all calls of ``kernel`` in one run of ``segment``."""
     prices = CORES[graph.core]
     outputs = graph.tensors[op.output].shape[2]
-    channels = segment.tile or outputs
+    channels = segment.tile_of(op.name) or outputs
     rows, columns = stage.domain
     run = min(segment.run, columns) if "pixels" in segment.axes else columns
     calls: float = rows * math.ceil(columns / run)

@@ -29,13 +29,18 @@ def kernel_of(graph: Graph, segment: Segment, stage: Stage, op: Operator) -> str
         return None
     if isinstance(op, Pool):
         return kernel if stage.reduction else None
-    if isinstance(op, Convolution):
-        sliced = {ring.tensor for ring in segment.rings} if segment.tile else set()
-        if stage.reduction or (op.groups == 1 and op.inputs[0] in sliced):
-            return None
-    if kernel == DEPTHWISE_LANES and (segment.tile or 0) % LANES_BLOCK:
+    if isinstance(op, Convolution) and (stage.reduction or closes(op, segment)):
+        return None
+    tile = segment.tile_of(op.name) or 0
+    if kernel == DEPTHWISE_LANES and tile % LANES_BLOCK:
         kernel = DEPTHWISE
-    return kernel if (segment.tile or 0) % BLOCK == 0 else None
+    return kernel if tile % BLOCK == 0 else None
+
+
+def closes(op: Operator, segment: Segment) -> bool:
+    """True for the convolution that sums over the slices of channels of a tiled segment; a tail has none."""
+    sliced = {ring.tensor for ring in segment.rings} if segment.tile and not segment.tail else set()
+    return isinstance(op, Convolution) and op.groups == 1 and op.inputs[0] in sliced
 
 
 def patch_bytes(op: Operator, kernel: str | None, segment: Segment) -> int:
@@ -59,12 +64,12 @@ MOST_INPUTS = 4096
 """Of a window, so that sums of products of two 8-bit values are far below 32 bits."""
 
 
-def sums_inputs_apart(op: Operator, graph: Graph) -> bool:
+def sums_inputs_apart(graph: Graph, segment: Segment, stage: Stage, op: Operator) -> bool:
     """True for a convolution in TIR, of 8 bits, that takes its weights' zero point times the sum of its inputs.
 
-    That is the same for all output channels. Not where sums are kept from one moment to the next.
+    That is the same for all output channels. Not by slices of them, nor where sums are kept for other moments.
     """
-    if not isinstance(op, Convolution) or op.zero_weight == 0 or op.groups > 1:
+    if not isinstance(op, Convolution) or op.zero_weight == 0 or op.groups > 1 or segment.tile or stage.reduction:
         return False
     narrow = graph.tensors[op.inputs[0]].item_bytes == 1
     return narrow and math.prod(op.window.kernel) * op.views[0][2] <= MOST_INPUTS

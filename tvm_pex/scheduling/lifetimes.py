@@ -14,9 +14,9 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from tvm_pex.graph import Convolution, Graph, Operator, Pool, Tensor, Window, subgraph, window_on
+from tvm_pex.graph import Graph, Operator, Pool, Tensor, Window, subgraph, window_on
 from tvm_pex.memory_planner import Buffer, Problem
-from tvm_pex.scheduling.kernels import kernel_of, patch_bytes
+from tvm_pex.scheduling.kernels import closes, kernel_of, patch_bytes
 from tvm_pex.scheduling.rings import Times, last_reader, use_of
 from tvm_pex.scheduling.schedule import Ring, Schedule, Segment, Stage, written_through
 
@@ -129,7 +129,7 @@ def segment_problem(graph: Graph, segment: Segment, kept: frozenset[str] = froze
     inside = set(segment.operators)
     part = subgraph(graph, [op for op in graph.operators if op.name in inside])
     order = [op.name for op in graph.operators]
-    start = order.index(segment.operators[0])
+    start = min(order.index(name) for name in inside)
     before, after = graph.operators[:start], graph.operators[start + len(inside) :]
     needed = {name for op in after for name in op.inputs} | set(graph.outputs)
     tracks, last = region_tracks(part, Schedule((segment,))), steps(Schedule((segment,))) - 1
@@ -232,19 +232,16 @@ def sum_bytes(op: Operator, graph: Graph) -> int:
 
 
 def accumulators(op: Operator, graph: Graph, segment: Segment) -> int:
-    """Number of running sums of ``op`` in ``segment``: a reduction's, or a tiled segment's closing convolution's."""
-    if segment.tile and closes(op, segment):
-        height, width, channels = graph.tensors[op.output].shape
+    """Number of running sums of ``op`` in ``segment``: a reduction's, or a tiled segment's closing convolution's.
+
+    Slices that follow each other at a moment need those of all channels.
+    """
+    height, width, channels = graph.tensors[op.output].shape
+    if closes(op, segment):
         return height * width * channels
     if next(stage.reduction for stage in segment.stages if stage.operator == op.name):
-        return segment.tile or graph.tensors[op.output].shape[2]
+        return channels if segment.tail else segment.tile or channels
     return 0
-
-
-def closes(op: Operator, segment: Segment) -> bool:
-    """True for the convolution that sums over the slices of channels of a tiled segment."""
-    sliced = {ring.tensor for ring in segment.rings}
-    return isinstance(op, Convolution) and op.groups == 1 and op.inputs[0] in sliced
 
 
 class _Clock:
@@ -369,14 +366,17 @@ def _ring(clock: _Clock, segment: Segment, ring: Ring) -> Track:
     if segment.repeats:
         return Track(buffer, turn=_turn(clock, segment, op))
     written = clock.made(ring.tensor)
-    if ring.pixels == tensor.shape[0] * tensor.shape[1]:
+    if (ring.pixels, ring.channels) == (tensor.shape[0] * tensor.shape[1], tensor.shape[2]):
         return Track(buffer, written, tuple(readers))
     assert written is not None
     return Track(buffer, Front(written.times, np.minimum(written.bytes, size)), (), _turn(clock, segment, op))
 
 
 def _turn(clock: _Clock, segment: Segment, op: Operator) -> Turn | None:
-    """The first writer's turn to the last reader's, if each reads at the very step at which the pixel is made."""
+    """The first writer's turn to the last reader's, if each reads at the very step at which the pixel is made.
+
+    What the tail reads of all channels it reads with every slice, to its end.
+    """
     made, order = clock.stage[op.name], segment.operators
     readers = clock.readers[op.output]
     for reader in readers:
@@ -385,4 +385,6 @@ def _turn(clock: _Clock, segment: Segment, op: Operator) -> Turn | None:
         if not (at_once and stage.stride == made.stride):
             return None
     last = max((order.index(reader.name) for reader in readers), default=order.index(op.name))
+    if segment.tail and order[last] in segment.sliced and op.name not in segment.sliced:
+        last = len(order) - 1
     return Turn(clock.base[op.name], min(order.index(name) for name in clock.writers(op)), last)

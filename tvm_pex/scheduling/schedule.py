@@ -24,8 +24,10 @@ a ring of a single run at ``c % run``. A ring of 0 pixels has no memory: it is r
 at the very moments at which it is made, so its producer writes it to where the Concat would put it
 (``written_through``).
 Tensors on a cut between segments are whole. With a ``tile`` the nest runs once for each slice of channels: the rings
-hold a slice, and a convolution that ends the segment keeps whole sums (the accumulators). With ``strips`` the nest runs
-once for each strip of columns (``tvm_pex.scheduling.strips``), which alone computes anything twice.
+hold a slice, and a convolution that ends the segment keeps whole sums (the accumulators). With a ``tail``, too, the
+loop over slices is the innermost: only the segment's last operators are in it, which share every moment and end in a
+reduction; the rings between them hold a slice of a moment, and its sums are of all channels. With ``strips`` the nest
+runs once for each strip of columns (``tvm_pex.scheduling.strips``), which alone computes anything twice.
 """
 
 from __future__ import annotations
@@ -75,7 +77,8 @@ class Segment:
     """Operators that run interleaved.
 
     ``extent`` is the number of (row, pixel) moments; all of them pass once for each slice of ``tile`` channels, and
-    once for each of the ``strips``. At a moment each stage computes at most ``run`` pixels of a row.
+    once for each of the ``strips``. At a moment each stage computes at most ``run`` pixels of a row. With a ``tail``
+    the moments pass once, and at each the last ``tail`` stages run once for each slice.
     """
 
     axes: tuple[str, ...]
@@ -85,11 +88,21 @@ class Segment:
     tile: int | None = None
     strips: int = 1
     run: int = 1
+    tail: int = 0
 
     @property
     def repeats(self) -> bool:
         """True when the loop nest runs more than once: for slices of channels, or for strips."""
-        return self.tile is not None or self.strips > 1
+        return (self.tile is not None and not self.tail) or self.strips > 1
+
+    @property
+    def sliced(self) -> tuple[str, ...]:
+        """The operators that run by slices of channels: the tail, or all."""
+        return self.operators[-self.tail :] if self.tile else ()
+
+    def tile_of(self, operator: str) -> int | None:
+        """Channels that the operator takes at once; None for all of them."""
+        return self.tile if operator in self.sliced else None
 
     @property
     def operators(self) -> tuple[str, ...]:
@@ -103,11 +116,12 @@ class Segment:
         return stage.domain[0] * sum(len(columns.within(strip, width)) for strip in range(self.strips))
 
     def __str__(self) -> str:
-        loops = [f"channels/{self.tile}"] if self.tile else []
-        loops += [f"{self.strips} strips"] if self.strips > 1 else []
-        loops += [axis for axis in self.axes if axis != "channels"]
-        if self.run > 1:
-            loops[-1] = f"{self.run} pixels"
+        names = {"channels": f"channels/{self.tile}", "pixels": f"{self.run} pixels" if self.run > 1 else "pixels"}
+        loops = [names.get(axis, axis) for axis in self.axes]
+        if self.strips > 1:
+            loops.insert(0, f"{self.strips} strips")
+        if self.tail:
+            loops[-1] += f" of {self.tail}"
         return f"{', '.join(loops) or 'layer'}: {' '.join(self.operators)}"
 
 

@@ -26,13 +26,22 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from tvm_pex.graph import Graph, Operator
-from tvm_pex.memory_planner import plan_memory, without_names
+from tvm_pex.memory_planner import Problem, plan_memory, without_names
 from tvm_pex.scheduling.cost import priced, segment_macs
+from tvm_pex.scheduling.kernels import BLOCK
 from tvm_pex.scheduling.lifetimes import accumulators, memory_problem, segment_problem, sum_bytes
 from tvm_pex.scheduling.orders import operator_orders
 from tvm_pex.scheduling.schedule import Schedule, Segment
-from tvm_pex.scheduling.segments import Unschedulable, make_segment, sliced_channels, whole_outputs
+from tvm_pex.scheduling.segments import (
+    Unschedulable,
+    make_segment,
+    sliced_channels,
+    tail_of,
+    whole_outputs,
+    with_tail,
+)
 from tvm_pex.scheduling.spreading import StepTooLong, bounded_segment
+from tvm_pex.scheduling.steps import segment_steps, worst_of
 
 ALL_AXES = ("rows", "pixels", "channels")
 
@@ -40,6 +49,7 @@ Progress = Callable[[int, int], None]
 _NONE = 1 << 100  # above any price, however dear recompute is made
 _SLACK = (0, 2, 5)  # percent above the least peak of single segments where paths are tried
 _RUNS = (1, 2, 4, 8)
+_TILE = 16  # channels of a tail, or a few more: less would save a few bytes more, and cost a call for each slice
 _STRIPS = (2, 3, 4, 6, 8)
 _WEIGHTS = (0, 16, 256, 1 << 40)  # instructions that a path is charged for a multiply-accumulate that it runs again
 _DEEP = 96  # operators, beyond which not every run of them is looked at
@@ -101,7 +111,10 @@ def find_schedule(
     done, operators in all).
     """
     orders = _all_paths(graph, axes, kept, max_overhead, max_step, progress, budget or 0)
-    low = [choice for paths in orders for choice in paths.at_least()]
+    low = list[Choice]()
+    for paths in orders:
+        known = min((choice.arena_bytes for choice in low), default=_NONE)
+        low += paths.at_least(known if budget is None else None)
     least = min(low, key=lambda choice: (choice.arena_bytes, choice.instructions))
     if budget is None:
         return least.schedule
@@ -169,6 +182,7 @@ def _all_paths(
         limit = None
         if budget is not None and count > _DEEP and not graph.handed_out:
             short = [c for start in range(count) for c in find(start, longest=_SHORT)]
+            short = [candidate for candidate in short if not candidate.segment.tail]
             limit = max(_Paths(ordered, short, kept, allowed, peaks).highest_of_interest(), budget)
         found = list[Candidate]()
         for start in range(count):
@@ -176,6 +190,9 @@ def _all_paths(
             if progress:
                 progress(number * count + start + 1, len(orders) * count)
         made.append(_Paths(ordered, found, kept, allowed, peaks))
+        without = [candidate for candidate in found if not candidate.segment.tail]
+        if len(without) < len(found):  # segments that are lower one by one may fit together worse
+            made.append(_Paths(ordered, without, kept, allowed, peaks))
     return made
 
 
@@ -216,12 +233,14 @@ def _candidates(
         inner = [inner_bytes(graph, operators, segment) for segment in segments]
         if limit is not None and stop - start > _SHORT and min(inner) > limit:
             return
+        named = {op.name: op for op in operators}
         once, (fixed, moving) = graph.macs_of(operators), around(graph, start, stop, kept)
         for segment, own in zip(segments, inner):
+            order = [named[name] for name in segment.operators]
             floor = fixed + max(own, moving)
-            again = segment_macs(graph, operators, segment) - once
+            again = segment_macs(graph, order, segment) - once
             if again <= allowed and (allowed or not again):  # strips may also leave out what nothing reads
-                yield Candidate(start, stop, floor, priced(graph, operators, segment), segment, again)
+                yield Candidate(start, stop, floor, priced(graph, order, segment), segment, again)
 
 
 def _segments(graph: Graph, operators: Sequence[Operator], axes: Sequence[str], allowed: int) -> list[Segment]:
@@ -237,15 +256,18 @@ def _segments(graph: Graph, operators: Sequence[Operator], axes: Sequence[str], 
         runs = _runs(graph, operators)
         rows = [make_alone(spatial[:1])] if operators[0].name in graph.kernels else []
         return [*(make_alone(spatial, run=run) for run in runs), *rows]
-    channels = sliced_channels(graph, operators) if "channels" in axes else None
+    sliced = "channels" in axes
+    channels = sliced_channels(graph, operators) if sliced else None
     tiles = [tile for tile in range(1, channels or 1) if (channels or 1) % tile == 0]
     make = functools.partial(make_segment, graph, operators)
     segments = []
     for count in range(len(spatial) + 1):
         choice = spatial[:count]
-        segments += [make(choice)] if choice else []
+        once = [make(choice)] if choice else []
         if count > 1:
-            segments += [make(choice, run=run) for run in _runs(graph, operators)[1:]]
+            once += [make(choice, run=run) for run in _runs(graph, operators)[1:]]
+        segments += once
+        segments += _with_tails(graph, operators, once) if sliced else []
         segments += [make(choice, tile) for tile in tiles]
         if choice and (allowed or _side_by_side(operators)):
             segments += _in_strips(make, choice, allowed)
@@ -264,7 +286,8 @@ def _segments_of_rows(
     if len(spatial) > 1:
         choices += [(spatial, run) for run in _runs(graph, operators)]
     if max_step is None:
-        return [make_segment(graph, operators, choice, run=run) for choice, run in choices]
+        once = [make_segment(graph, operators, choice, run=run) for choice, run in choices]
+        return [*once, *(_with_tails(graph, operators, once) if "channels" in axes else [])]
     found, shortest = list[Segment](), list[StepTooLong]()
     for choice, run in choices:
         try:
@@ -273,7 +296,18 @@ def _segments_of_rows(
             shortest.append(error)
     if not found:
         raise min(shortest, key=lambda error: error.instructions)
-    return found
+    tailed = _with_tails(graph, operators, found) if "channels" in axes else ()
+    return [*found, *(segment for segment in tailed if worst_of(segment_steps(graph, segment)) <= max_step)]
+
+
+def _with_tails(graph: Graph, operators: Sequence[Operator], segments: Sequence[Segment]) -> Iterator[Segment]:
+    """Those that can have a tail, with one."""
+    channels = graph.tensors[operators[-1].output].shape[2]
+    tile = next((tile for tile in range(_TILE, channels, BLOCK) if channels % tile == 0), None)
+    for segment in segments if tile else ():
+        names = tail_of(graph, operators, segment)
+        if names and tile:
+            yield with_tail(graph, segment, names, tile)
 
 
 def _runs(graph: Graph, operators: Sequence[Operator]) -> list[int]:
@@ -345,19 +379,23 @@ class _Paths:
         self.peaks = [c.floor for c in found]
         self.planned = [False] * len(found)
 
-    def at_least(self) -> list[Choice]:
+    def at_least(self, known: int | None = None) -> list[Choice]:
         """The cheapest paths and those of fewest segments at or little above the least peak; recompute or none.
 
         A tensor between two segments has one place, which each of them alone would choose otherwise: long segments tie
-        fewer places together than cheap ones.
+        fewer places together than cheap ones. Only where a schedule's peak is ``known``, paths are left out of which a
+        single segment needs more than that, or than one of these does.
         """
         tried: dict[tuple[int, ...], Choice] = {}
         for allowed in sorted({0, self.allowed}):
             least = self._least_limit(allowed)
             for percent, price in itertools.product(_SLACK, (self._price, self._one)):
                 path = self._cheapest_allowed(least * (100 + percent) // 100, price, allowed)
-                if path not in tried:
-                    tried[path] = self._choice(path)
+                if path in tried or (known is not None and self._top(path) > known):
+                    continue
+                tried[path] = self._choice(path)
+                if known is not None:
+                    known = min(known, tried[path].arena_bytes)
         return list(tried.values())
 
     def highest_of_interest(self) -> int:
@@ -373,8 +411,14 @@ class _Paths:
 
     def _choice(self, path: tuple[int, ...]) -> Choice:
         schedule = Schedule(tuple(self.found[k].segment for k in path))
-        problem = memory_problem(self.graph, schedule, kept=self.kept)
-        return Choice(plan_memory(problem, effort=_EFFORT_WHOLE).peak, sum(self.found[k].price for k in path), schedule)
+        peak = self._peak(memory_problem(self.graph, schedule, kept=self.kept), _EFFORT_WHOLE)
+        return Choice(peak, sum(self.found[k].price for k in path), schedule)
+
+    def _peak(self, problem: Problem, effort: int) -> int:
+        same = effort, without_names(problem)
+        if same not in self.known:
+            self.known[same] = plan_memory(problem, effort=effort).peak
+        return self.known[same]
 
     def _least_limit(self, allowed: int) -> int:
         """The lowest peak of single segments that a path keeps to which runs no more again than is allowed."""
@@ -427,10 +471,7 @@ class _Paths:
                 return path
             for k in rough:
                 problem = segment_problem(self.graph, self.found[k].segment, self.kept)
-                same = without_names(problem)
-                if same not in self.known:
-                    self.known[same] = plan_memory(problem, effort=_EFFORT).peak
-                self.peaks[k], self.planned[k] = self.known[same], True
+                self.peaks[k], self.planned[k] = self._peak(problem, _EFFORT), True
 
     def _lowest(self) -> list[int]:
         """The path whose highest segment is lowest; then the one with the least sum of peaks."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 
 from tvm_pex.graph import (
     Concat,
@@ -153,6 +154,41 @@ def sliced_channels(graph: Graph, operators: Sequence[Operator]) -> int | None:
         if any(view != graph.tensors[name].shape for name, view in zip(op.inputs, op.views, strict=True)):
             return None
     return channels.pop() if len(channels) == 1 else None
+
+
+def with_tail(graph: Graph, segment: Segment, names: frozenset[str], tile: int) -> Segment:
+    """``segment`` with its ``tail_of`` operators, the last in it, by slices of ``tile`` channels."""
+    made = {op.output for op in graph.operators if op.name in names}
+    stages = sorted(segment.stages, key=lambda stage: stage.operator in names)
+    rings = tuple(replace(ring, channels=tile) if ring.tensor in made else ring for ring in segment.rings)
+    axes = (*segment.axes, "channels")
+    return replace(segment, axes=axes, stages=tuple(stages), rings=rings, tile=tile, tail=len(names))
+
+
+def tail_of(graph: Graph, operators: Sequence[Operator], segment: Segment) -> frozenset[str]:
+    """Those of a segment's ``operators`` that can run together by slices of channels at each moment; none if no two.
+
+    1. The last is a pool that is a reduction, and the nest runs once. All have the pool's moments and channels.
+    2. A convolution over all channels reads only what has them all, from outside. Everything else works channel by
+       channel.
+    3. What they make stays among them, and is read at the moment at which it is made. So they may run after the others.
+    """
+    pool, end = operators[-1], segment.stages[-1]
+    if segment.repeats or not (isinstance(pool, Pool) and end.reduction):
+        return frozenset()
+    width = graph.tensors[pool.output].shape[2]
+    rings = {ring.tensor for ring in segment.rings if ring.pixels}
+    found, at_once = {pool.name}, {pool.name}  # those that read only the pixel that is made are in the second, too
+    for op, stage in zip(operators[-2::-1], segment.stages[-2::-1], strict=True):
+        joins = op.output in rings and graph.readers[op.output] <= at_once
+        joins &= (stage.stride, stage.delay, stage.domain) == (end.stride, end.delay, end.domain)
+        joins &= graph.tensors[op.output].shape[2] == width
+        joins &= all(view == graph.tensors[name].shape for name, view in zip(op.inputs, op.views, strict=True))
+        each = by_channel(op, width)
+        if joins and (each or (isinstance(op, Convolution) and op.groups == 1)):
+            found.add(op.name)
+            at_once |= {op.name} if each and op.window == Window() else set()
+    return frozenset(found) if len(found) > 1 else frozenset()
 
 
 def by_channel(op: Operator, width: int) -> bool:

@@ -61,15 +61,15 @@ def _tap(
     sliced = place.slice_in is not None and op.groups == 1
     first = moment.slice * place.slice_in if sliced else 0
     kernel_rows, kernel_columns = op.window.kernel
-    count = place.slice_in if sliced else depth
+    count = (place.slice_in if sliced else None) or depth
     zero_weight = 0 if place.inputs_apart else op.zero_weight
 
     def tap(pixel: Expr, row: Expr, column: Expr) -> None:
         at = ((oc * kernel_rows + row) * kernel_columns + column) * depth + first
         with ib.for_range(0, count // _turn(count), "ic") as turn:
             total = acc[0]
-            for ic in range(_turn(count)):
-                ic = turn * _turn(count) + ic
+            for product in range(_turn(count)):
+                ic = turn * _turn(count) + product
                 value = place.wide(x[pixel + group * depth + ic]) - op.zero_in
                 total = total + value * (place.wide(weights[at + ic]) - zero_weight)
             acc[0] = total
@@ -90,8 +90,8 @@ def _sum_inputs(ib: Any, op: Convolution, place: Place, moment: Moment) -> None:
     def tap(pixel: Expr, _row: Expr, _column: Expr) -> None:
         with ib.for_range(0, depth // _turn(depth), "ic") as turn:
             total = acc[1]
-            for ic in range(_turn(depth)):
-                total = total + (place.wide(x[pixel + turn * _turn(depth) + ic]) - op.zero_in)
+            for summand in range(_turn(depth)):
+                total = total + (place.wide(x[pixel + turn * _turn(depth) + summand]) - op.zero_in)
             acc[1] = total
 
     for_window(ib, op, place, moment, tap)

@@ -100,11 +100,12 @@ def _sum(ib: Any, op: Pool, place: Place, moment: Moment, pixels: Expr) -> None:
     sums = running.buffer
     with ib.if_scope(running.begins):
         with ib.for_range(0, channels, loop_name(op.name, "c")) as c:
-            running.sums[c] = tir.const(0, sums.dtype)
+            running.sums[running.first + c] = tir.const(0, sums.dtype)
     function = f"{place.kernel}_{sums.dtype}"
-    _call(ib, function, _pixel(store, moment, "r"), sums.access_ptr("rw"), pixels, channels, store.channels)
+    at = sums.access_ptr("rw", offset=running.first)
+    _call(ib, function, _pixel(store, moment, "r"), at, pixels, channels, store.channels)
     with ib.if_scope(running.ends):
         output = place.output.at(0, 0)
         with ib.for_range(0, channels, loop_name(op.name, "c")) as c:
-            place.scratch[0] = place.wide(running.sums[c])
+            place.scratch[0] = place.wide(running.sums[running.first + c])
             place.output.pointer[output + c] = pooled(op, place)

@@ -56,6 +56,7 @@ class Running:
     """Sums that outlive a moment, a TIR buffer and its pointer: they begin with the bias or 0, and become the output.
 
     A ``reduction`` adds one input pixel at a moment and gives one output pixel; else slices of channels are added up.
+    ``first`` is the place of the present slice among the sums of a reduction.
     """
 
     buffer: Any
@@ -63,6 +64,7 @@ class Running:
     begins: Expr
     ends: Expr
     reduction: bool
+    first: Expr = 0
 
 
 @dataclass(frozen=True)

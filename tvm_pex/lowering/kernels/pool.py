@@ -19,12 +19,13 @@ def pool(ib: Any, op: Pool, place: Place, moment: Moment) -> None:
     with ib.for_range(0, place.slice_out or place.shape_out[2], loop_name(op.name, "c")) as c:
         if running:
             pixel = place.inputs[0].at(moment.row, moment.column)
-            acc[0] = tir.Select(running.begins, _neutral(op, place), place.wide(running.sums[c]))
+            at = running.first + c
+            acc[0] = tir.Select(running.begins, _neutral(op, place), place.wide(running.sums[at]))
             acc[0] = _joined(op, acc[0], place.wide(x[pixel + c]))
             with ib.if_scope(running.ends):
                 place.output.pointer[output + c] = pooled(op, place)
             with ib.else_scope():
-                running.sums[c] = tir.Cast(running.sums.dtype, acc[0])
+                running.sums[at] = tir.Cast(running.sums.dtype, acc[0])
         else:
             acc[0] = _neutral(op, place)
 
