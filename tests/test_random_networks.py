@@ -115,7 +115,7 @@ def check(network: RandomNetwork, folder: Path, *, stock: bool, sanitize: bool =
         pools = {pool.name: pool.peak_bytes for pool in compiled.pools}
         actual = run(compiled.build, samples, folder / "pex", sanitize=sanitize, pools=pools, **places)
         if stock:
-            reference, _ = reference_build(model)
+            reference, _ = reference_build(model, without=())
             wanted = run(reference, samples, folder / "stock", pools={"arena": reference.workspace_bytes})
             ports = sum(port.bytes for port in (*reference.inputs, *reference.outputs))
             limit = reference.workspace_bytes + ports
