@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import stock_plans
 from click.testing import CliRunner
 from model_files import OWN, ROOT
 
@@ -20,6 +21,8 @@ sys.path.insert(0, str(OWN.parent))
 import demo
 import demo_output
 from data import Bytes
+
+pytestmark = stock_plans.GROUP
 
 IMAGES = 12
 ROWS = {"stock TVM, best plan": "stock", "tvm_pex": "pex", "tvm_pex, input overwritten": "pex_overwritten"}
@@ -45,7 +48,9 @@ def images(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def report(images: Path) -> dict[str, Any]:
     """What the demo prints with ``--json``."""
-    done = CliRunner().invoke(demo.main, ["--data", str(images), "--images", str(IMAGES - 1), "--json"])
+    with pytest.MonkeyPatch.context() as patch:
+        stock_plans.share(patch)
+        done = CliRunner().invoke(demo.main, ["--data", str(images), "--images", str(IMAGES - 1), "--json"])
     assert done.exit_code == 0, done.output
     answer: dict[str, Any] = json.loads(done.stdout)
     return answer

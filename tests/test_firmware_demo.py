@@ -7,6 +7,8 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import pytest
+import stock_plans
 from click.testing import CliRunner
 from model_files import ROOT
 from test_demo import write_idx
@@ -15,8 +17,11 @@ sys.path.insert(0, str(ROOT / "apps" / "firmware_demo"))
 
 import firmware_demo
 
+pytestmark = stock_plans.GROUP
 
-def test_in_a_device_that_stock_does_not_fit(tmp_path: Path) -> None:
+
+def test_in_a_device_that_stock_does_not_fit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    stock_plans.share(monkeypatch)
     generator = np.random.default_rng(0)
     write_idx(tmp_path / "t10k-images-idx3-ubyte", generator.integers(0, 256, (3, 28, 28), np.uint8))
     write_idx(tmp_path / "t10k-labels-idx1-ubyte", generator.integers(0, 10, 3, np.uint8))

@@ -1,12 +1,8 @@
-"""The Relay reader: small networks in the form that TVM's TFLite importer gives them, then whole ones.
-
-What the reader found is run by tests/interpreter.py and compared, byte for byte, with what stock TVM builds.
-"""
+"""The Relay reader on small networks in the form that TVM's TFLite importer gives them, byte for byte stock TVM's."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -26,75 +22,13 @@ from relay_forms import (
     typed,
     whole,
 )
+from relay_readings import assert_exact, encoded, only, random_inputs, read, reasons
 
 from tvm_pex._tvm import relay
 from tvm_pex.frontend.fixed_point import IDENTITY, fixed_point
-from tvm_pex.frontend.reader import Reading, read_function
+from tvm_pex.frontend.reader import read_function
 from tvm_pex.frontend.shifts import define_shifts
 from tvm_pex.graph import Add, Concat, Convolution, Gather, Lookup, Pad, Pool, Slice, graph_from_json, graph_to_json
-
-MODELS = Path(__file__).resolve().parents[2] / "shared" / "models"
-QUANTISED = (
-    "ad01_int8",
-    "hello_world_int8",
-    "kws_ref_model",
-    "mcunet_vww1",
-    "micro_kws_m",
-    "micro_speech_quantized",
-    "mobilenet_v1_0.25_128_quant",
-    "mobilenet_v2_1.0_224_ptq",
-    "person_detect",
-    "pretrainedResnet_quant",
-    "str_ww_ref_model",
-    "vww_96_int8",
-)
-
-
-# Running both sides.
-
-
-def random_inputs(func: Any, seed: int) -> dict[str, Any]:
-    inputs = {}
-    for index, param in enumerate(func.params):
-        shape = tuple(int(n) for n in param.checked_type.shape)
-        dtype = param.checked_type.dtype
-        if dtype.startswith("float"):
-            inputs[param.name_hint] = np.random.default_rng(seed).standard_normal(shape).astype(dtype)
-        else:
-            inputs[param.name_hint] = random(*shape, dtype=dtype, seed=seed + index)
-    return inputs
-
-
-def assert_exact(func: Any, reading: Reading, seeds: Sequence[int] = (7,)) -> None:
-    """The tensors that leave the owned part are stock TVM's, when those that enter it are."""
-    entering = [reading.expressions[name] for name in reading.graph.inputs]
-    leaving = [expr for _, expr in reading.uses]
-    probe = relay.Function(func.params, relay.Tuple(entering + leaving))
-    for values in stock(probe, *(random_inputs(func, seed) for seed in seeds)):
-        results = run_graph(reading.graph, dict(zip(reading.graph.inputs, values)))
-        for (name, _), want in zip(reading.uses, values[len(entering) :], strict=True):
-            np.testing.assert_array_equal(results[name].reshape(want.shape), want, err_msg=name)
-            assert results[name].dtype == want.dtype
-
-
-def read(body: Any) -> Reading:
-    """Reads a network that Pex owns from end to end, and holds it against stock TVM."""
-    func = typed(body)
-    reading = read_function(func)
-    assert reading.refused == ()
-    assert_exact(func, reading, seeds=(7, 8))
-    return reading
-
-
-def only(body: Any) -> Any:
-    """The one operator of a network."""
-    (operator,) = read(body).graph.operators
-    return operator
-
-
-def reasons(body: Any) -> dict[str, str]:
-    return {refusal.operator: refusal.reason for refusal in read_function(typed(body)).refused}
-
 
 # Convolutions.
 
@@ -263,17 +197,6 @@ def test_clip_stands_alone_when_its_operator_has_other_readers() -> None:
 
 
 # Between floats and 8-bit integers.
-
-
-def encoded(body: Any, values: Any) -> None:
-    """Owned, and of the bytes that stock TVM gives for ``values``."""
-    func = typed(body)
-    reading = read_function(func)
-    assert reading.refused == ()
-    (results,) = stock(func, {"x": values})
-    made = run_graph(reading.graph, {"x": values})[reading.graph.outputs[0]]
-    np.testing.assert_array_equal(made.reshape(results[0].shape), results[0])
-    assert made.dtype == results[0].dtype
 
 
 @pytest.mark.parametrize("dtype", ["int8", "uint8"])
@@ -496,165 +419,3 @@ def test_the_graph_survives_json() -> None:
     assert graph_from_json(graph_to_json(graph)).operators == graph.operators
     graph = read(joined([source(1, 4, 4, 2), source(1, 4, 4, 2, name="y")], 3, (0.25, 0.5), (3, 3))).graph
     assert graph_from_json(graph_to_json(graph)).operators == graph.operators
-
-
-# Refusals.
-
-
-X = source(1, 4, 4, 2)
-W = random(3, 3, 2, 4)
-REFUSED = {
-    "kernel zero point per channel": (
-        requantise(sums(X, W, zero_weight=[1, 2, 3, 4]), 1e-3),
-        "its kernel zero point differs between channels",
-    ),
-    "layout": (
-        requantise(sums(source(1, 2, 4, 4), W, data_layout="NCHW"), 1e-3),
-        "its layout is NCHW, not NHWC",
-    ),
-    "int32 result": (requantise(sums(X, W), 1e-3, dtype="int32"), "it works on int32, not on int8 or uint8"),
-    "sums": (sums(X, W), "its sums are not requantised to 8 bits"),
-    "batch": (convolution(source(2, 4, 4, 2), W), "its batch is 2, not 1"),
-    "weights": (
-        requantise(
-            relay.qnn.op.conv2d(
-                X,
-                source(3, 3, 2, 4, name="w"),
-                *(whole(0), whole(0), fraction(1), fraction(1)),
-                kernel_size=(3, 3),
-                channels=4,
-                data_layout="NHWC",
-                kernel_layout="HWIO",
-            ),
-            1e-3,
-        ),
-        "its weights is not constant (bind the parameters first)",
-    ),
-    "dynamic": (requantise(source(1, relay.Any(), 2), 0.3), "its shape is not known before it runs"),
-    "int16": (requantise(source(1, 4, dtype="int16"), 0.3), "it works on int16, not on int8 or uint8"),
-    "ratio": (
-        add(X, source(1, 4, 4, 2, name="y"), (0.1 * 2.0**31, 0.1, 0.1)),
-        "scale ratio 2147483648.0 is 2**31 or more",
-    ),
-    "32 bits": (requantise(sums(X, W), 1e5), "its sums may not fit 32 bits"),
-    "constant operand": (add(X, relay.const(random(1, 4, 4, 2))), "one of its operands is a constant"),
-    "ceil_mode": (average(X, ceil_mode=True, pool_size=(3, 3)), "its ceil_mode is on"),
-    "count_include_pad": (average(X, count_include_pad=True, padding=(1, 1)), "its count_include_pad is on"),
-    "mean axes": (
-        requantise(relay.mean(relay.cast(X, "int32"), axis=3), 0.1),
-        "it reduces axes [3], not rows and columns",
-    ),
-    "mean over channels of three axes": (
-        requantise(relay.mean(relay.cast(source(1, 5, 6), "int32"), axis=2), 0.1),
-        "it reduces axes [2], not rows and columns",
-    ),
-    "mean of a vector": (
-        requantise(relay.mean(relay.cast(source(1, 6), "int32"), axis=1), 0.1),
-        "its tensor has neither rows nor columns",
-    ),
-    "softmax": (relay.nn.softmax(source(1, 4, dtype="float32")), "softmax needs its whole input at once"),
-    "transpose": (relay.transpose(X, (0, 3, 1, 2)), "it moves every byte to another place"),
-    "dequantize per channel": (
-        relay.qnn.op.dequantize(X, fraction([0.1, 0.2]), relay.const(np.zeros(2, "int32")), axis=3),
-        "its scale has 2 values, not one",
-    ),
-    "dequantize int32": (
-        relay.qnn.op.dequantize(source(1, 4, dtype="int32"), fraction(0.1), whole(0)),
-        "it works on int32, not on int8 or uint8",
-    ),
-    "quantize to int32": (
-        relay.qnn.op.quantize(source(1, 4, dtype="float32"), fraction(0.1), whole(0), out_dtype="int32"),
-        "it works on int32, not on int8 or uint8",
-    ),
-    "join of batches": (relay.concatenate([X, source(1, 4, 4, 2, name="y")], 0), "its batch is 2, not 1"),
-    "join with a constant": (relay.concatenate([X, relay.const(random(1, 4, 4, 2))], 3), "its input is a constant"),
-    "slice backwards": (relay.strided_slice(X, [0, 3], [1, 0], [1, -1]), "it goes backwards"),
-    "table not constant": (
-        relay.take(source(5, 3), source(1, 4, dtype="int32", name="i"), axis=0),
-        "its table is not constant (bind the parameters first)",
-    ),
-    "take of channels": (
-        relay.take(relay.const(random(1, 5)), source(1, 4, dtype="int32"), axis=1),
-        "it does not take along axis 0",
-    ),
-    "pad batch": (relay.nn.pad(X, ((0, 1), (0, 0), (0, 0), (0, 2))), "it pads the batch"),
-    "mirrored channels": (relay.nn.mirror_pad(X, ((0, 0), (1, 1), (0, 0), (0, 1))), "it mirrors channels"),
-    "tile of rows together": (relay.tile(X, (1, 2, 1, 1)), "it repeats more than one row or column together"),
-    "tile along two axes": (relay.tile(X, (1, 2, 2, 1)), "it repeats along several axes"),
-    "resize by cubes": (relay.image.resize2d(X, (8, 8), None, "NHWC", "cubic"), "its method is cubic"),
-    "linear in bytes": (relay.image.resize2d(X, (8, 8), None, "NHWC", "linear"), "it is linear in int8"),
-    "corners of one row": (
-        relay.image.resize2d(X, (1, 8), None, "NHWC", "nearest_neighbor", "align_corners"),
-        "it aligns the corners of a single row or column",
-    ),
-    "reflect": (
-        relay.nn.pad(X, ((0, 0), (1, 1), (1, 1), (0, 0)), pad_mode="reflect"),
-        "its pad_mode is reflect",
-    ),
-    "reverse": (relay.clip(relay.reverse(X, 1), -3.0, 3.0), "Pex has no operator for reverse"),
-    "constant": (relay.clip(relay.const(random(1, 4)), -3.0, 3.0), "its input is a constant"),
-    "function": (relay.Function([], X)(), "it calls a function"),
-    "condition": (relay.If(relay.const(True), relay.nn.relu(X), X), "it is control flow"),
-}
-
-
-@pytest.mark.parametrize("name", REFUSED)
-def test_refusal(name: str) -> None:
-    body, reason = REFUSED[name]
-    reading = read_function(typed(body))
-    assert reading.graph.operators == ()
-    assert {refusal.reason for refusal in reading.refused} == {reason}
-
-
-def test_sums_with_two_readers_are_not_computed_twice() -> None:
-    acc = sums(X, W)
-    found = reasons(relay.Tuple([requantise(acc, 1e-3), requantise(acc, 2e-3)]))
-    assert found["qnn.requantize#1"] == "its qnn.conv2d is read by another operator too"
-
-
-def test_every_part_of_a_refused_operator_gives_its_reason() -> None:
-    found = reasons(relay.clip(convolution(source(2, 4, 4, 2), W), -9.0, 9.0))
-    assert list(found) == ["qnn.conv2d#0", "nn.bias_add#1", "qnn.requantize#2", "clip#3"]
-
-
-def test_a_refused_operator_leaves_the_one_below_it_alone() -> None:
-    for above in (
-        requantise(convolution(X, W), 0.3, dtype="int16"),
-        relay.clip(convolution(X, W), -9.5, 9.0),
-    ):
-        func = typed(above)
-        reading = read_function(func)
-        assert [op.name for op in reading.graph.operators] == ["conv0"]
-        assert len(reading.refused) == 1
-        assert_exact(func, reading)
-
-
-def test_a_function_without_types_is_an_error() -> None:
-    with pytest.raises(ValueError, match="InferType"):
-        read_function(relay.Function([X], relay.nn.relu(X)))
-
-
-# Whole networks.
-
-
-def model(name: str) -> Any:
-    tflite = pytest.importorskip("tflite", reason="PyPI's tflite reads the model files")
-    path = MODELS / f"{name}.tflite"
-    if not path.exists():
-        pytest.skip(f"the model {name}.tflite is not at hand in ../shared/models")
-    mod, params = relay.frontend.from_tflite(tflite.Model.GetRootAsModel(path.read_bytes(), 0))
-    mod["main"] = relay.build_module.bind_params_by_name(mod["main"], params)
-    return relay.transform.InferType()(mod)["main"]
-
-
-@pytest.mark.parametrize("name", QUANTISED)
-def test_network_is_exact(name: str) -> None:
-    func = model(name)
-    found = read_function(func)
-    defined, count = define_shifts(func)
-    assert found.undefined_shift_channels == count
-    reading = read_function(defined)
-    assert (reading.graph.operators, reading.undefined_shift_channels) == (found.graph.operators, 0)
-    for key, value in reading.graph.constants.items():
-        np.testing.assert_array_equal(value, found.graph.constants[key])
-    assert_exact(defined, reading, seeds=(1, 2))

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from interpreter import run_graph
 from relay_forms import fraction, random, requantise, source, typed, whole
-from test_relay_reader import only, read
+from relay_readings import only, read
 
 from tvm_pex._tvm import relay, tvm
 from tvm_pex.frontend.reader import read_function

@@ -33,6 +33,11 @@ def randomise(model: Any, generator: Random) -> None:
         layer.set_weights([weights(array.shape, depthwise, generator) for array in layer.get_weights()])
 
 
+def forget_names() -> None:
+    """Keras numbers layers by what the process has built before: it begins anew, for the same bytes every time."""
+    tf.keras.backend.clear_session()
+
+
 def convert(model: Any, seed: int, progress: Callable[[int, int], None]) -> bytes:
     """The file. ``progress`` is called with (calibration samples done, samples in all)."""
     generator = np.random.default_rng(seed)

@@ -84,8 +84,9 @@ def content(wanted: Request, step: Step) -> bytes:
     with only_python_on_stderr():
         step("loading TensorFlow", None, None)
         import networks
-        from convert import convert
+        from convert import convert, forget_names
 
+        forget_names()
         step(f"building {wanted.stem}", None, None)
         model = getattr(networks, wanted.name)(**{key: size for key, size in sizes.items() if size is not None})
         step(f"converting {wanted.stem}", None, None)

@@ -141,7 +141,9 @@ def _value(layer: Layer, architecture: Architecture, readers: dict[str, int], bu
     if layer.kind == "InputLayer":
         building.tensors[layer.name] = Tensor(layer.name, _image(layer), "int8")
         return _Value(layer.name, _image(layer))
-    if layer.kind in ("Dropout", "SpatialDropout2D", "Identity") or _ends_in_softmax(layer, architecture):
+    if layer.kind in ("Dropout", "SpatialDropout1D", "SpatialDropout2D", "Identity") or _ends_in_softmax(
+        layer, architecture
+    ):
         return sources[0]
     if layer.kind in ("Flatten", "Reshape"):
         return replace(sources[0], shape=_image(layer))

@@ -52,8 +52,8 @@ _RUNS = (1, 2, 4, 8)
 _TILE = 16  # channels of a tail, or a few more: less would save a few bytes more, and cost a call for each slice
 _STRIPS = (2, 3, 4, 6, 8)
 _WEIGHTS = (0, 16, 256, 1 << 40)  # instructions that a path is charged for a multiply-accumulate that it runs again
-_DEEP = 96  # operators, beyond which not every run of them is looked at
 _SHORT = 10  # operators of the segments that tell how much memory is of interest
+_CALM = 24  # operators that run alone as well: a segment that begins or ends with so many is not looked at
 _EFFORT = 300  # nodes of the planner's exact search: enough for a segment of a dozen buffers
 _EFFORT_WHOLE = 2000  # for the graph as a whole: few bytes too many would let a slower schedule win
 
@@ -170,8 +170,8 @@ def _all_paths(
 ) -> list[_Paths]:
     """The paths of each order of the operators.
 
-    In deep graphs only segments that ``find_schedule`` can take within ``budget`` are made, so that there are about as
-    many for each operator, however many operators there are; without one, in ``find_front``, all that there are.
+    Only segments are made that ``find_schedule`` can take within ``budget``; without one, in ``find_front``, those that
+    take more memory than any of least peak are made, too.
     """
     allowed = int((max_overhead - 1) * graph.macs())
     orders, count = operator_orders(graph), len(graph.operators)
@@ -179,44 +179,76 @@ def _all_paths(
     for number, order in enumerate(orders):
         ordered = dataclasses.replace(graph, operators=order)
         find = functools.partial(_candidates, ordered, axes=axes, kept=kept, allowed=allowed, max_step=max_step)
-        limit = None
-        if budget is not None and count > _DEEP and not graph.handed_out:
-            short = [c for start in range(count) for c in find(start, longest=_SHORT)]
-            short = [candidate for candidate in short if not candidate.segment.tail]
-            limit = max(_Paths(ordered, short, kept, allowed, peaks).highest_of_interest(), budget)
-        found = list[Candidate]()
+        paths, without = (_Paths(ordered, kept, allowed, peaks) for _ in range(2))
         for start in range(count):
-            found += find(start, limit=limit)
+            _add(find(start, range(start + 1, min(start + _SHORT, count) + 1)), paths, without)
             if progress:
                 progress(number * count + start + 1, len(orders) * count)
-        made.append(_Paths(ordered, found, kept, allowed, peaks))
-        without = [candidate for candidate in found if not candidate.segment.tail]
-        if len(without) < len(found):  # segments that are lower one by one may fit together worse
-            made.append(_Paths(ordered, without, kept, allowed, peaks))
+        _add_longer(paths, without, find, budget)
+        made.append(paths)
+        if len(without.found) < len(paths.found):  # segments that are lower one by one may fit together worse
+            made.append(without)
     return made
+
+
+def _add(found: Iterator[Candidate], paths: _Paths, without: _Paths) -> None:
+    """To ``paths``, and what has no tail to those ``without``."""
+    for candidate in found:
+        paths.add(candidate)
+        if not candidate.segment.tail:
+            without.add(candidate)
+
+
+def _add_longer(paths: _Paths, without: _Paths, find: Callable[..., Iterator[Candidate]], budget: int | None) -> None:
+    """Adds segments of more than ``_SHORT`` operators, where they can lower the peak.
+
+    An operator is calm if it can run alone below the least peak known. A segment that begins or ends with ``_CALM``
+    of them is not needed: a shorter one leaves them to others. Each lower peak leaves fewer operators calm, so
+    this goes on until nothing is added.
+    """
+    count = paths.count
+    tried = [min(start + _SHORT, count) for start in range(count)]
+    while True:
+        restless = paths.restless()
+        limit = None if budget is None else max(without.highest_of_interest(), budget)
+        before = list(tried)
+        for start in range(count):
+            farthest = min(_farthest(restless, start), count)
+            if farthest > tried[start]:
+                _add(find(start, range(tried[start] + 1, farthest + 1), limit=limit), paths, without)
+                tried[start] = farthest
+        if tried == before:
+            return
+
+
+def _farthest(restless: Sequence[int], start: int) -> int:
+    """Where segments from ``start`` need not go on: with ``_CALM`` calm operators at their end, or at their start."""
+    end = start
+    for position in restless:
+        if position >= end + _CALM:
+            break
+        end = max(end, position + 1)
+    return end + _CALM
 
 
 def _candidates(
     graph: Graph,
     start: int,
+    stops: range,
     *,
     axes: Sequence[str],
     kept: frozenset[str],
     allowed: int,
     max_step: int | None,
-    longest: int | None = None,
     limit: int | None = None,
 ) -> Iterator[Candidate]:
-    """Every segment that begins at ``start`` and runs at most ``allowed`` multiply-accumulates again.
+    """Every segment from ``start`` to one of ``stops`` that runs at most ``allowed`` multiply-accumulates again.
 
-    Where rows are handed out as they are made, all runs with the rows that come. No segment has more than ``longest``
-    operators, and none of more than ``_SHORT`` follows once the rings and sums of each way to run the operators take
-    more than ``limit`` bytes: with more operators they take no less.
+    Where rows are handed out as they are made, all runs with the rows that come. None follows once the rings and sums
+    of each way to run the operators take more than ``limit`` bytes: with more operators they take no less.
     """
-    last = len(graph.operators) if longest is None else min(start + longest, len(graph.operators))
-    stops = range(start + 1, last + 1)
     if graph.handed_out:
-        stops = stops[-1:] if start == 0 else stops[:0]
+        stops = range(len(graph.operators), len(graph.operators) + 1) if stops.start == 1 else stops[:0]
     for stop in stops:
         operators = graph.operators[start:stop]
         try:
@@ -231,7 +263,7 @@ def _candidates(
         except Unschedulable:
             return
         inner = [inner_bytes(graph, operators, segment) for segment in segments]
-        if limit is not None and stop - start > _SHORT and min(inner) > limit:
+        if limit is not None and min(inner, default=0) > limit:
             return
         named = {op.name: op for op in operators}
         once, (fixed, moving) = graph.macs_of(operators), around(graph, start, stop, kept)
@@ -367,17 +399,22 @@ class _Paths:
     ``known`` are peaks of problems that were planned: networks repeat their blocks.
     """
 
-    def __init__(
-        self, graph: Graph, found: Sequence[Candidate], kept: frozenset[str], allowed: int, known: dict[object, int]
-    ) -> None:
+    def __init__(self, graph: Graph, kept: frozenset[str], allowed: int, known: dict[object, int]) -> None:
         self.known = known
         self.graph = graph
-        self.found = found
         self.kept = kept
         self.allowed = allowed
         self.count = len(graph.operators)
-        self.peaks = [c.floor for c in found]
-        self.planned = [False] * len(found)
+        self.found: list[Candidate] = []
+        self.from_start: list[list[int]] = [[] for _ in range(self.count)]
+        self.peaks: list[int] = []
+        self.planned: list[bool] = []
+
+    def add(self, candidate: Candidate) -> None:
+        self.from_start[candidate.start].append(len(self.found))
+        self.found.append(candidate)
+        self.peaks.append(candidate.floor)
+        self.planned.append(False)
 
     def at_least(self, known: int | None = None) -> list[Choice]:
         """The cheapest paths and those of fewest segments at or little above the least peak; recompute or none.
@@ -401,6 +438,15 @@ class _Paths:
     def highest_of_interest(self) -> int:
         """No segment of a path that ``at_least`` tries has a higher peak, however many more candidates there are."""
         return self._least_limit(0) * (100 + max(_SLACK)) // 100
+
+    def restless(self) -> list[int]:
+        """Positions of the operators that cannot run alone below the least peak known."""
+        least = self._least_limit(self.allowed)
+        alone = dict.fromkeys(range(self.count), _NONE)
+        for c, peak in zip(self.found, self.peaks):
+            if c.stop == c.start + 1:
+                alone[c.start] = min(alone[c.start], peak)
+        return [position for position, peak in alone.items() if peak >= least]
 
     def falling(self) -> Iterator[Choice]:
         """The cheapest path of all, then the cheapest without a segment as high as its highest, and so on."""
@@ -474,11 +520,12 @@ class _Paths:
                 self.peaks[k], self.planned[k] = self._peak(problem, _EFFORT), True
 
     def _lowest(self) -> list[int]:
-        """The path whose highest segment is lowest; then the one with the least sum of peaks."""
+        """The path whose highest segment is lowest; of those, one that runs least again."""
         cost = [(0, 0)] + [(_NONE, 0)] * self.count
         last = [-1] * (self.count + 1)
-        for k, c in enumerate(self.found):
-            through = (max(cost[c.start][0], self.peaks[k]), cost[c.start][1] + self.peaks[k])
+        for k in itertools.chain.from_iterable(self.from_start):
+            c = self.found[k]
+            through = (max(cost[c.start][0], self.peaks[k]), cost[c.start][1] + c.again)
             if through < cost[c.stop]:
                 cost[c.stop], last[c.stop] = through, k
         return self._back(last)
@@ -487,7 +534,8 @@ class _Paths:
         """The path of least price none of whose segments goes above ``peak``; empty if there is none."""
         cost = [0] + [_NONE] * self.count
         last = [-1] * (self.count + 1)
-        for k, c in enumerate(self.found):
+        for k in itertools.chain.from_iterable(self.from_start):
+            c = self.found[k]
             through = cost[c.start] + price(k)
             if self.peaks[k] <= peak and cost[c.start] < _NONE and through < cost[c.stop]:
                 cost[c.stop], last[c.stop] = through, k
