@@ -65,7 +65,9 @@ def test_much_recompute_is_no_reason_to_find_nothing() -> None:
     graph, million = maker.graph(), 10**6
     segment = make_segment(graph, graph.operators, ("rows",))
     found = [Candidate(0, 1, 8, 1 << 40, segment, 5 * million), Candidate(0, 1, 8, 0, segment, 9 * million)]
-    paths = _Paths(graph, found, frozenset(), 6 * million, {})
+    paths = _Paths(graph, frozenset(), 6 * million, {})
+    for candidate in found:
+        paths.add(candidate)
     assert [choice.instructions for choice in paths.falling()] == [1 << 40]
 
 

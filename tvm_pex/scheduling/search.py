@@ -202,7 +202,7 @@ def _add(found: Iterator[Candidate], paths: _Paths, without: _Paths) -> None:
 def _add_longer(paths: _Paths, without: _Paths, find: Callable[..., Iterator[Candidate]], budget: int | None) -> None:
     """Adds segments of more than ``_SHORT`` operators, where they can lower the peak.
 
-    An operator is calm if it can run alone within the least peak known. A segment that begins or ends with ``_CALM``
+    An operator is calm if it can run alone below the least peak known. A segment that begins or ends with ``_CALM``
     of them is not needed: a shorter one leaves them to others. Each lower peak leaves fewer operators calm, so
     this goes on until nothing is added.
     """
@@ -440,13 +440,13 @@ class _Paths:
         return self._least_limit(0) * (100 + max(_SLACK)) // 100
 
     def restless(self) -> list[int]:
-        """Positions of the operators that cannot run alone within the least peak."""
+        """Positions of the operators that cannot run alone below the least peak known."""
         least = self._least_limit(self.allowed)
         alone = dict.fromkeys(range(self.count), _NONE)
         for c, peak in zip(self.found, self.peaks):
             if c.stop == c.start + 1:
                 alone[c.start] = min(alone[c.start], peak)
-        return [position for position, peak in alone.items() if peak > least]
+        return [position for position, peak in alone.items() if peak >= least]
 
     def falling(self) -> Iterator[Choice]:
         """The cheapest path of all, then the cheapest without a segment as high as its highest, and so on."""
