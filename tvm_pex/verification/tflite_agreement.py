@@ -201,5 +201,6 @@ def _stock_outputs(part: Model) -> set[int]:
     body = mod["main"].body
     results: Sequence[relay.Expr] = list(body.fields) if isinstance(body, relay.Tuple) else [body]
     if not made:
-        raise NoReference("no operator of it is Pex's")
+        reasons = [refusal.reason for refusal in reading.refused]
+        raise NoReference(": ".join(["no operator of it is Pex's", *reasons[:1]]))
     return {index for index, result in enumerate(results) if names.get(strip_views(result)) not in made}
