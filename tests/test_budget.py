@@ -68,7 +68,8 @@ def test_much_recompute_is_no_reason_to_find_nothing() -> None:
     segment = make_segment(graph, graph.operators, ("rows",))
     found = [Candidate(0, 1, 8, 1 << 40, segment, 5 * million), Candidate(0, 1, 8, 0, segment, 9 * million)]
     paths = Paths(graph, frozenset(), 6 * million, {})
-    paths.add(found)
+    for candidate in found:
+        paths.add(candidate)
     assert [choice.instructions for choice in paths.falling()] == [1 << 40]
 
 
