@@ -33,6 +33,8 @@ _FUNCTIONS: dict[str, Callable[[Any], Any]] = {
 
 def function(maker: Any, value: Any) -> Any:
     """A function of one value, as TVM's TFLite importer writes it: of floats, by channel, of bytes, or of itself."""
+    if maker.wide and not maker.stock:  # the interpreter's floats end in other bits, and int16 has no tables
+        return maker.requantise(value)
     kind = maker.one_of([*_FUNCTIONS, "prelu", "silu"])
     scale, zero = maker.scale(), maker.zero()
     floats = relay.qnn.op.dequantize(value.expr, _float(value.scale), _int(value.zero))
@@ -41,8 +43,11 @@ def function(maker: Any, value: Any) -> Any:
         slopes = maker.rng.uniform(-1, 1, value.shape[2])
         floats = relay.nn.prelu(floats, _float(slopes), axis=1 if value.flat else 3)
     elif kind == "silu":
-        gate = relay.qnn.op.quantize(relay.sigmoid(floats), _float(1 / 256), _int(maker.low), out_dtype=maker.dtype)
-        encodings = (_float(value.scale), _int(value.zero), _float(1 / 256), _int(maker.low), _float(scale), _int(zero))
+        gate = relay.qnn.op.quantize(
+            relay.sigmoid(floats), _float(1 / 256), _int(maker.lowest_zero), out_dtype=maker.dtype
+        )
+        gated = _float(value.scale), _int(value.zero), _float(1 / 256), _int(maker.lowest_zero)
+        encodings = (*gated, _float(scale), _int(zero))
         expr = maker.activation(relay.qnn.op.mul(value.expr, gate, *encodings), zero)
         return replace(value, expr=expr, scale=scale, zero=zero)
     else:

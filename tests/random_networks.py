@@ -71,18 +71,18 @@ class _Geometry:
 _Step = Callable[[_Value], _Value]
 
 
-def random_network(seed: int, *, stock: bool = False) -> RandomNetwork:
+def random_network(seed: int, *, stock: bool = False, wide: bool = False) -> RandomNetwork:
     """The network of ``seed``: up to two inputs, about twelve operators, up to three outputs.
 
-    With ``stock`` most hold operators that Pex leaves to TVM; else none does.
+    With ``stock`` most hold operators that Pex leaves to TVM; else none does. ``wide`` tensors are of int16.
     """
-    maker = _Maker(np.random.default_rng([seed, stock]), stock)
+    maker = _Maker(np.random.default_rng([seed, stock + 4 * wide]), stock, wide)
     return _network(seed, maker, maker.network())
 
 
 def tailed_network(seed: int) -> RandomNetwork:
     """Convolutions and residual blocks of 32 to 64 channels that end in an average or a maximum of everything."""
-    maker = _Maker(np.random.default_rng([seed, 2]), False)
+    maker = _Maker(np.random.default_rng([seed, 2]), stock=False, wide=False)
     return _network(seed, maker, maker.classifier())
 
 
@@ -119,11 +119,14 @@ def _int(value: int) -> Any:
 class _Maker:
     """Grows one network. Every method that takes a value gives the next, and adds its words to the description."""
 
-    def __init__(self, rng: np.random.Generator, stock: bool) -> None:
+    def __init__(self, rng: np.random.Generator, stock: bool, wide: bool) -> None:
         self.rng = rng
         self.stock = stock
-        self.dtype = "uint8" if self.chance(0.25) else "int8"
-        self.low, self.high = (0, 255) if self.dtype == "uint8" else (-128, 127)
+        self.wide = wide
+        self.dtype = "int16" if wide else "uint8" if self.chance(0.25) else "int8"
+        self.low, self.high = int(np.iinfo(self.dtype).min), int(np.iinfo(self.dtype).max)
+        self.lowest_zero = 0 if wide else self.low
+        self.steps = 256 if wide else 1  # of int16 to one of 8 bits
         self.parameters: list[Any] = []
         self.words: list[str] = []
         self.left = self.between(1, MAX_OPERATORS - 2)
@@ -143,11 +146,13 @@ class _Maker:
         return choices[int(self.rng.choice(len(choices), p=p))]
 
     def zero(self) -> int:
-        """A zero point: often the end of the range, as after a ReLU."""
+        """A zero point: often the end of the range, as after a ReLU; int16 has none."""
+        if self.wide:
+            return 0
         return int(self.one_of([self.low, (self.low + self.high + 1) // 2, self.between(self.low, self.high)]))
 
     def scale(self) -> float:
-        return float(np.float32(math.exp(self.rng.uniform(math.log(0.005), math.log(0.3)))))
+        return float(np.float32(math.exp(self.rng.uniform(math.log(0.005), math.log(0.3))) / self.steps))
 
     def extent(self) -> int:
         return int(self.one_of([1, self.between(2, 5), self.between(5, 10), self.between(8, MAX_EXTENT)], [1, 2, 4, 3]))
@@ -333,8 +338,7 @@ class _Maker:
     ) -> _Value:
         depthwise = layout == "HWOI"
         channels = shape[2] * shape[3] if depthwise else shape[3]
-        weights = self.rng.integers(self.low, self.high, shape, self.dtype, endpoint=True)
-        zero_weight = self.between(self.low, self.high) if self.dtype == "uint8" else 0
+        weights, zero_weight = self.weights(shape)
         data, pad = value.expr, window.pad
         if any(pad) and self.chance(0.1):
             words += " padded apart"
@@ -359,32 +363,45 @@ class _Maker:
             channels=channels,
             data_layout="NHWC",
             kernel_layout=layout,
-            out_dtype="int32",
+            out_dtype=self.sums,
         )
         result = self.requantised(sums, ratios, taps, channels, out_scale, axis=3)
         self.note(words + ("" if ratios.ndim else " per-tensor"))
         return replace(result, shape=(*window.out, channels))
 
+    def weights(self, shape: tuple[int, ...]) -> tuple[Array, int]:
+        """Of a convolution, and their zero point: so that sums fit 32 bits."""
+        if self.wide:
+            return self.rng.integers(-90, 90, shape, "int8", endpoint=True), 0
+        weights = self.rng.integers(self.low, self.high, shape, self.dtype, endpoint=True)
+        return weights, self.between(self.low, self.high) if self.dtype == "uint8" else 0
+
+    @property
+    def sums(self) -> str:
+        """Their type, as the importer has it."""
+        return "int64" if self.wide else "int32"
+
     def ratios(self, channels: int, taps: int) -> Array:
         """Scales of sums over the output's: such that outputs spread, saturate, or nearly die; a scalar or a vector."""
         usual = 40 / (74.0 * 74.0 * math.sqrt(taps))
         if self.dtype == "uint8" or self.chance(0.3):
-            ratio = 1.5 if self.chance(0.05) else usual * self.rng.uniform(0.3, 2.5)
+            ratio = 1.5 if self.chance(0.05) and not self.wide else usual * self.rng.uniform(0.3, 2.5)
             return np.asarray(ratio, "float32")
         ratios = usual * self.rng.uniform(0.3, 2.5, channels)
         kinds = self.rng.random(channels)
         ratios = np.where(kinds < 0.04, _SMALLEST_RATIO * self.rng.uniform(1.1, 2.0**12, channels), ratios)
-        ratios = np.where(kinds > 0.97, self.rng.uniform(1.0, 8.0, channels), ratios)
+        if not self.wide:  # whose sums have no bits left for it
+            ratios = np.where(kinds > 0.97, self.rng.uniform(1.0, 8.0, channels), ratios)
         return ratios.astype("float32")
 
     def requantised(self, sums: Any, ratios: Array, taps: int, channels: int, out_scale: float, axis: int) -> _Value:
         """Bias, requantise, and a clip where an activation was fused."""
         if not self.chance(0.1):
-            spread = int(74.0 * 74.0 * math.sqrt(taps))
+            spread = int(74.0 * 74.0 * math.sqrt(taps)) * self.steps
             bias = self.rng.integers(-spread, spread, channels, "int32", endpoint=True)
             dead = np.broadcast_to(ratios < 1e-8, bias.shape)
-            bias = np.where(dead, self.rng.integers(-(1 << 28), 1 << 28, channels), bias).astype("int32")
-            sums = relay.nn.bias_add(sums, relay.const(bias), axis=axis)
+            bias = np.where(dead, self.rng.integers(-(1 << 28), 1 << 28, channels), bias).astype(self.sums)
+            sums = relay.nn.bias_add(sums, relay.const(bias, self.sums), axis=axis)
         zero = self.zero()
         scale_in = relay.const(np.asarray(ratios * np.float32(out_scale), "float32"))
         expr = relay.qnn.op.requantize(
@@ -397,13 +414,12 @@ class _Maker:
         kind = self.one_of(["none", "relu", "relu6"], [3, 5, 1])
         if kind == "none":
             return expr
-        high = self.high if kind == "relu" else min(self.high, zero + self.between(20, 200))
+        high = self.high if kind == "relu" else min(self.high, zero + self.between(20, 200) * self.steps)
         return relay.clip(expr, float(zero), float(high))
 
     def dense(self, value: _Value) -> _Value:
         units, taps = self.between(1, MAX_CHANNELS), value.count
-        weights = self.rng.integers(self.low, self.high, (units, taps), self.dtype, endpoint=True)
-        zero_weight = self.between(self.low, self.high) if self.dtype == "uint8" else 0
+        weights, zero_weight = self.weights((units, taps))
         out_scale = self.scale()
         ratios = np.asarray(40 / (74.0 * 74.0 * math.sqrt(taps)) * self.rng.uniform(0.3, 2.5), "float32")
         sums = relay.qnn.op.dense(
@@ -414,7 +430,7 @@ class _Maker:
             _float(value.scale),
             _float(float(ratios) * out_scale / value.scale),
             units=units,
-            out_dtype="int32",
+            out_dtype=self.sums,
         )
         result = self.requantised(sums, ratios, taps, units, out_scale, axis=1)
         self.note(f"dense {units}")
@@ -614,9 +630,11 @@ class _Maker:
     def sandwich(self, value: _Value) -> _Value:
         """dequantise, a softmax, quantise."""
         floats = relay.qnn.op.dequantize(value.expr, _float(value.scale), _int(value.zero))
-        expr = relay.qnn.op.quantize(relay.nn.softmax(floats), _float(1 / 256), _int(self.low), out_dtype=self.dtype)
+        expr = relay.qnn.op.quantize(
+            relay.nn.softmax(floats), _float(1 / 256), _int(self.lowest_zero), out_dtype=self.dtype
+        )
         self.note("stock softmax")
-        return replace(value, expr=expr, scale=1 / 256, zero=self.low)
+        return replace(value, expr=expr, scale=1 / 256, zero=self.lowest_zero)
 
     def transpose(self, value: _Value) -> _Value:
         height, width, channels = value.shape

@@ -75,8 +75,7 @@ def transposed(maker: Any, value: Any) -> Any:
     same = maker.chance(0.7) or any((size - 1) * n + k > MOST for size, n, k in zip(value.shape, up, kernel))
     pad = (spare[0] // 2, spare[1] // 2, spare[0] - spare[0] // 2, spare[1] - spare[1] // 2) if same else (0, 0, 0, 0)
     out = [(value.shape[a] - 1) * up[a] + kernel[a] - pad[a] - pad[a + 2] for a in (0, 1)]
-    weights = maker.rng.integers(maker.low, maker.high, (deep, channels, *kernel), maker.dtype, endpoint=True)
-    zero_weight = maker.between(maker.low, maker.high) if maker.dtype == "uint8" else 0
+    weights, zero_weight = maker.weights((deep, channels, *kernel))
     taps = deep * math.prod(kernel)
     ratios, out_scale = maker.ratios(channels, taps), maker.scale()
     sums = relay.qnn.op.conv2d_transpose(
@@ -92,7 +91,7 @@ def transposed(maker: Any, value: Any) -> Any:
         kernel_size=kernel,
         data_layout="NHWC",
         kernel_layout="IOHW",
-        out_dtype="int32",
+        out_dtype=maker.sums,
     )
     result = maker.requantised(sums, ratios, taps, channels, out_scale, axis=3)
     maker.note(f"transposed {kernel} up {up} p{pad} c{channels}")

@@ -30,7 +30,7 @@ from tvm_pex.verification.firmware import Task, run_firmware
 from tvm_pex.verification.host_run.run import compile_host, run_host
 from tvm_pex.verification.verify import reference_build, sample_inputs
 
-NETWORKS = 320
+NETWORKS, WIDE = 320, 10
 RUNS = 4
 FLAGS = ("-std=gnu99", "-O0", "-ffp-contract=off", "-w")  # compiling takes longer than running
 AXES: tuple[tuple[str, ...], ...] = (
@@ -132,6 +132,12 @@ def check(network: RandomNetwork, folder: Path, *, stock: bool, sanitize: bool =
 def test_random_network(seed: int, tmp_path: Path) -> None:
     stock, sanitize = seed % 5 == 0, seed % 5 == 1  # stock C may shift too far: the sanitizer is for ours
     check(random_network(seed, stock=stock), tmp_path, stock=stock, sanitize=sanitize)
+
+
+@pytest.mark.parametrize("seed", range(WIDE))
+def test_random_network_of_int16(seed: int, tmp_path: Path) -> None:
+    stock = seed % 4 == 0
+    check(random_network(seed, stock=stock, wide=True), tmp_path, stock=stock, sanitize=not stock)
 
 
 @pytest.mark.parametrize("seed", range(1000, 1005))

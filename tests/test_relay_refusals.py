@@ -11,7 +11,7 @@ from tvm_pex._tvm import relay
 from tvm_pex.frontend.reader import read_function
 
 X = source(1, 4, 4, 2)
-W = random(3, 3, 2, 4)
+W, HEAVY = random(3, 3, 2, 4), np.full((1, 1, 700, 2), 127, "int8")
 REFUSED = {
     "kernel zero point per channel": (
         requantise(sums(X, W, zero_weight=[1, 2, 3, 4]), 1e-3),
@@ -21,8 +21,8 @@ REFUSED = {
         requantise(sums(source(1, 2, 4, 4), W, data_layout="NCHW"), 1e-3),
         "its layout is NCHW, not NHWC",
     ),
-    "int32 result": (requantise(sums(X, W), 1e-3, dtype="int32"), "it works on int32, not on int8 or uint8"),
-    "sums": (sums(X, W), "its sums are not requantised to 8 bits"),
+    "int32 result": (requantise(sums(X, W), 1e-3, dtype="int32"), "it works on int32, not on int8, uint8 or int16"),
+    "sums": (sums(X, W), "its sums are not requantised"),
     "batch": (convolution(source(2, 4, 4, 2), W), "its batch is 2, not 1"),
     "weights": (
         requantise(
@@ -40,7 +40,22 @@ REFUSED = {
         "its weights is not constant (bind the parameters first)",
     ),
     "dynamic": (requantise(source(1, relay.Any(), 2), 0.3), "its shape is not known before it runs"),
-    "int16": (requantise(source(1, 4, dtype="int16"), 0.3), "it works on int16, not on int8 or uint8"),
+    "uint16": (
+        relay.nn.pad(source(1, 4, 4, 2, dtype="uint16"), ((0, 0), (1, 1), (1, 1), (0, 0)), 0.0),
+        "it works on uint16, not on int8, uint8 or int16",
+    ),
+    "int16 sums": (
+        requantise(sums(source(1, 1, 1, 700, dtype="int16"), HEAVY, zero_in=0, out_dtype="int64"), 1e-6, dtype="int16"),
+        "its sums may not fit 32 bits",
+    ),
+    "int16 products": (
+        relay.qnn.op.mul(*(source(1, 4, name=n, dtype="int16") for n in "xy"), *[fraction(1), whole(0)] * 3),
+        "its products may not fit 32 bits",
+    ),
+    "int16 mean": (
+        requantise(relay.mean(relay.cast(source(1, 300, 300, 2, dtype="int16"), "int32"), axis=[1, 2]), 0.1),
+        "its sums may not fit 32 bits",
+    ),
     "ratio": (
         add(X, source(1, 4, 4, 2, name="y"), (0.1 * 2.0**31, 0.1, 0.1)),
         "scale ratio 2147483648.0 is 2**31 or more",
@@ -69,11 +84,11 @@ REFUSED = {
     ),
     "dequantize int32": (
         relay.qnn.op.dequantize(source(1, 4, dtype="int32"), fraction(0.1), whole(0)),
-        "it works on int32, not on int8 or uint8",
+        "it works on int32, not on int8, uint8 or int16",
     ),
     "quantize to int32": (
         relay.qnn.op.quantize(source(1, 4, dtype="float32"), fraction(0.1), whole(0), out_dtype="int32"),
-        "it works on int32, not on int8 or uint8",
+        "it works on int32, not on int8, uint8 or int16",
     ),
     "join of batches": (relay.concatenate([X, source(1, 4, 4, 2, name="y")], 0), "its batch is 2, not 1"),
     "join with a constant": (relay.concatenate([X, relay.const(random(1, 4, 4, 2))], 3), "its input is a constant"),
@@ -128,7 +143,7 @@ def test_every_part_of_a_refused_operator_gives_its_reason() -> None:
 
 def test_a_refused_operator_leaves_the_one_below_it_alone() -> None:
     for above in (
-        requantise(convolution(X, W), 0.3, dtype="int16"),
+        requantise(convolution(X, W), 0.3, dtype="int32"),
         relay.clip(convolution(X, W), -9.5, 9.0),
     ):
         func = typed(above)

@@ -1,7 +1,7 @@
 """A script for a process of its own: random Keras networks, as TensorFlow's converter quantises them.
 
-``python tflite_networks.py FOLDER COUNT`` writes 0.tflite, 1.tflite, ... Their inputs and outputs are int8, uint8 or
-floats.
+``python tflite_networks.py FOLDER COUNT [wide]`` writes 0.tflite, 1.tflite, ... Their inputs and outputs are int8,
+uint8 or floats. Wide ones have activations of int16, and biases of int64 or int32.
 """
 
 import sys
@@ -47,7 +47,7 @@ def network(rng):
     return tf.keras.Model(port, layers.Dense(7, activation=rng.choice(["softmax", "linear"]))(x))
 
 
-def converted(model, rng, port):
+def converted(model, rng, port, number):
     for layer in model.layers:  # outputs that vary, and channels of scales of their own
         arrays = layer.get_weights()
         layer.set_weights([rng.normal(0, 1, a.shape) * np.exp(rng.normal(-0.5, 1, a.shape[-1])) for a in arrays])
@@ -56,15 +56,19 @@ def converted(model, rng, port):
     shape = (1, *model.inputs[0].shape[1:])
     converter.representative_dataset = lambda: ([rng.uniform(-1, 1, shape).astype(np.float32)] for _ in range(4))
     converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
+    if port == tf.int16:
+        wide = tf.lite.OpsSet.EXPERIMENTAL_TFLITE_BUILTINS_ACTIVATIONS_INT16_WEIGHTS_INT8
+        converter.target_spec.supported_ops = [wide]
+        converter._experimental_full_integer_quantization_bias_type = (tf.int64, tf.int32)[number % 2]
     converter.inference_input_type = converter.inference_output_type = port
     return converter.convert()
 
 
-def main(folder, count):
+def main(folder, count, ports):
     for number in range(count):
         rng = np.random.default_rng(number)
-        Path(folder, f"{number}.tflite").write_bytes(converted(network(rng), rng, PORTS[number % len(PORTS)]))
+        Path(folder, f"{number}.tflite").write_bytes(converted(network(rng), rng, ports[number % len(ports)], number))
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], int(sys.argv[2]))
+    main(sys.argv[1], int(sys.argv[2]), (tf.int16,) if "wide" in sys.argv else PORTS)

@@ -30,7 +30,7 @@ from tvm import tir
 from tvm_pex.graph import Convolution, Graph, Operator, Shape, graph_to_json
 from tvm_pex.lowering.arrival import Rows, return_unless_last, rows_of
 from tvm_pex.lowering.kernels import Expr, Moment, Place, Running, Store, emit_operator, emit_run, loop_name
-from tvm_pex.scheduling.kernels import closes, kernel_of, patch_bytes
+from tvm_pex.scheduling.kernels import closes, kernel_of, patch_bytes, sums_inputs_apart
 from tvm_pex.scheduling.lifetimes import accumulator_dtype, accumulators, patch_name, sum_dtype, sums_name
 from tvm_pex.scheduling.schedule import Schedule, Segment, Stage, written_through
 from tvm_pex.scheduling.stores import layout_of
@@ -60,7 +60,8 @@ def lower_region(graph: Graph, schedule: Schedule, inputs: list[Any], outputs: l
     # The planner's hook sees TIR alone: this tells it whose buffers these are, and when they live.
     text = tir.StringImm(json.dumps({"graph": graph_to_json(graph), "schedule": schedule.to_json()}))
     body = tir.AttrStmt(tir.const(0), REGION_ATTRIBUTE, text, body)
-    # Neither allocation nor constant: TVM turns a small local allocation into a call, this it leaves on the C stack.
+    # Neither allocation nor constant: TVM turns a small local allocation into a call, this it leaves on the C stack. A
+    # "shape" of 1 has 8 bytes.
     for scratch in region.scratch.values():
         body = tir.LetStmt(scratch.data, tir.call_intrin("handle", "tir.tvm_stack_alloca", "shape", 1), body)
     return body
@@ -88,7 +89,7 @@ class _Region:
         self.graph = graph
         self.operators = {op.name: op for op in graph.operators}
         dtypes = sorted({accumulator_dtype(op, graph) for op in graph.operators})
-        self.scratch = {dtype: _flat(f"pex_acc_{dtype}", dtype, 1) for dtype in dtypes}
+        self.scratch = {dtype: _flat(f"pex_acc_{dtype}", dtype, 2) for dtype in dtypes}
         self.rows = rows_of(graph, schedule.segments[0], _flattened(inputs.pop())) if graph.streamed else None
         names = [*graph.inputs, *graph.constants]
         self.flat = {name: _flattened(buffer) for name, buffer in zip(names, inputs, strict=True)}
@@ -291,4 +292,5 @@ class _Nest:
             kernel=self._kernel(stage),
             patch=region.flat.get(patch_name(op.name)),
             rounding=region.graph.rounding,
+            inputs_apart=sums_inputs_apart(region.graph, self.segment, stage, op),
         )

@@ -5,17 +5,20 @@ An operand may lack axes of the result, or have a length of 1 along them: it is 
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 from tvm import relay
 
 from tvm_pex.frontend.claim import NAMELESS, Claim, Readers, tensor_rescale, unsupported_scales
 from tvm_pex.frontend.fixed_point import tflite_fixed_point, tflite_sum
 from tvm_pex.frontend.values import (
-    byte_dtype,
     dtype_range,
     element_dtype,
+    farthest,
     graph_shape,
     integer,
+    integer_dtype,
     op_name,
     require,
     scalar,
@@ -27,7 +30,6 @@ from tvm_pex.graph import Add, Binary, Rescale, Shape
 
 AS_IT_IS = Rescale(1, 0, 0, 0)
 
-_LARGEST_PRODUCT = 255 * 255
 _RANK = 4  # of more axes, a graph's tensor has one
 
 
@@ -86,7 +88,9 @@ def read_multiply(call: relay.Call, readers: Readers) -> Claim:
     left, zero_left, right, zero_right, out, zero_out = call.args[2:8]
     scale = np.float32(scalar(left, "input scale")) * np.float32(scalar(right, "input scale"))
     ratio = float(scale) / scalar(out, "output scale")
-    require(ratio * _LARGEST_PRODUCT < 2**30, "its products may not fit 32 bits")
+    zeros_in = [integer(zero, "input zero point") for zero in (zero_left, zero_right)]
+    largest = math.prod(farthest(integer_dtype(x), zero) for x, zero in zip(call.args[:2], zeros_in, strict=True))
+    require(largest < 2**31 and ratio * largest < 2**30, "its products may not fit 32 bits")
     rescale, undefined = tensor_rescale(relay.const(scale), relay.const(np.int32(0)), out, zero_out)
     if readers.rounding == "tflite":
         rescale = tflite_product(call)
@@ -105,7 +109,7 @@ def tflite_product(call: relay.Call) -> Rescale:
 def read_extreme(call: relay.Call, readers: Readers) -> Claim:
     """maximum or minimum of two tensors of the same encoding."""
     del readers
-    byte_dtype(call)
+    integer_dtype(call)
     return _binary(op_name(call), call, (AS_IT_IS, AS_IT_IS), None, 0)
 
 

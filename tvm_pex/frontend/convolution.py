@@ -19,12 +19,13 @@ from tvm_pex.frontend.claim import (
 from tvm_pex.frontend.fixed_point import FixedPoint, fixed_point, tflite_fixed_point
 from tvm_pex.frontend.values import (
     Array,
-    byte_dtype,
     constant,
     dtype_range,
+    farthest,
     graph_shape,
     image_shape,
     integer,
+    integer_dtype,
     is_float,
     op_name,
     require,
@@ -49,22 +50,22 @@ def read_convolution(call: relay.Call, readers: Readers) -> Claim:
     """qnn.requantize ([nn.bias_add] (qnn.conv2d, its transpose, or qnn.dense)) -> Convolution. Raises Unsupported."""
     sums, bias = _without_bias(used_once(requantise_arguments(call)[0], readers), readers)
     require(op_name(sums) in _QUANTISED, f"its bias is added to {op_name(sums) or 'an input'}")
-    require(str(sums.attrs.out_dtype) == "int32", f"its sums are {sums.attrs.out_dtype}, not int32")
+    # Sums of int16 are int64 in TVM, which cuts them to int32 before it rescales: those that fit are the same.
+    require(str(sums.attrs.out_dtype) in ("int32", "int64"), f"its sums are {sums.attrs.out_dtype}, not integers")
     zero_in = integer(sums.args[2], "input zero point")
     data, view, window, groups, weights = _read_layer(sums, zero_in)
     require(weights.dtype in (np.int8, np.uint8), f"its weights are {weights.dtype}")
     zero_weight = _kernel_zero_point(sums.args[3])
-    low_in, high_in = dtype_range(byte_dtype(data))
-    farthest = max(zero_in - low_in, high_in - zero_in)
-    largest = farthest * np.abs(weights.astype(np.int64) - zero_weight).sum(axis=(0, 1, 2))
+    largest = np.abs(weights.astype(np.int64) - zero_weight).sum(axis=(0, 1, 2))
+    largest = largest * farthest(integer_dtype(data), zero_in)
     fixed = _fixed_points(call, sums, weights.shape[3], readers.rounding)
     scales = _scales(call, fixed, bias, largest)
-    limits = dtype_range(byte_dtype(call))
+    limits = dtype_range(integer_dtype(call))
     zero_out = integer(call.args[4], "output zero point")
     operator = _nameless(view, window, groups, (zero_in, zero_weight, zero_out), limits)
     constants = {"weights": weights, "scales": scales}
     undefined = sum(point.undefined for point in fixed)
-    return Claim(_kind(sums, operator), operator, (data,), graph_shape(call), byte_dtype(call), constants, undefined)
+    return Claim(_kind(sums, operator), operator, (data,), graph_shape(call), integer_dtype(call), constants, undefined)
 
 
 def read_float_convolution(call: relay.Call, readers: Readers) -> Claim:
@@ -191,7 +192,7 @@ def _tflite_scales(sums: relay.Call, scales: Array) -> Array:
     """The scales of sums. For uint8, and for dense layers with one scale for all channels, TFLite takes products of 32
     bits, as TVM does; else of 64.
     """
-    if byte_dtype(sums.args[0]) == "uint8" or (op_name(sums) == "qnn.dense" and scales.size == 1):
+    if integer_dtype(sums.args[0]) == "uint8" or (op_name(sums) == "qnn.dense" and scales.size == 1):
         return scales.astype(np.float64)
     of_input, of_kernel = (constant(scale, "scale").astype(np.float64) for scale in sums.args[4:6])
     return of_input * of_kernel

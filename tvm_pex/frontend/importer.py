@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 import tflite
-from tvm.relay.frontend.tflite import OperatorConverter, get_scalar_from_constant
+from tvm.relay.frontend.tflite import OperatorConverter, get_scalar_from_constant, get_tensor_name
 
 from tvm_pex._tvm import relay
 
@@ -16,8 +16,33 @@ from tvm_pex._tvm import relay
 class Importer(OperatorConverter):  # type: ignore[misc]
     """Relay calls for the operators of one subgraph."""
 
+    def convert_conv(self, op: Any, conv_type: str) -> Any:
+        """Convolutions of int16 whose biases are of int32."""
+        self._widen_bias(op, 2)
+        return super().convert_conv(op, conv_type)
+
+    def convert_transpose_conv(self, op: Any) -> Any:
+        """The same, transposed."""
+        self._widen_bias(op, 3)
+        return super().convert_transpose_conv(op)
+
+    def _widen_bias(self, op: Any, position: int) -> None:
+        """Makes an input of int32 one of int64, as sums of int16 are: TVM adds biases of their type alone."""
+        (output,), inputs = self.get_output_tensors(op), self.get_input_tensors(op)
+        if output.tensor.Type() != tflite.TensorType.INT16 or len(inputs) <= position:
+            return
+        bias = inputs[position]
+        if bias.tensor_idx == -1 or bias.tensor.Type() != tflite.TensorType.INT32 or self.has_expr(bias.tensor_idx):
+            return
+        wide = relay.const(self.get_tensor_value(bias).astype("int64"), "int64")
+        self.exp_tab.set_expr(get_tensor_name(self.subgraph, bias.tensor_idx), wide)
+
     def convert_fully_connected(self, op: Any) -> Any:
-        """Dense layers whose weights have a scale for each output channel, TensorFlow's default since 2.16."""
+        """Dense layers whose weights have a scale for each output channel, TensorFlow's default since 2.16.
+
+        Also those of int16 whose biases are of int32.
+        """
+        self._widen_bias(op, 2)
         data, weights, *bias = self.get_input_tensors(op)
         (output,) = self.get_output_tensors(op)
         if not data.qnn_params or not output.qnn_params or not weights.qnn_params["scale"].data.shape:

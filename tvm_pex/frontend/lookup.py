@@ -21,7 +21,7 @@ from tvm_pex.frontend.claim import NAMELESS, Claim, Readers
 from tvm_pex.frontend.shifts import define_shifts
 from tvm_pex.frontend.tabulate import tabulated
 from tvm_pex.frontend.tflite_tables import tflite_table
-from tvm_pex.frontend.values import Array, byte_dtype, graph_shape, is_byte, is_view, op_name, static_shape
+from tvm_pex.frontend.values import Array, graph_shape, integer_dtype, is_byte, is_view, op_name, static_shape
 from tvm_pex.graph import VALUES, Lookup
 
 MOST_TABLES = 64
@@ -78,7 +78,7 @@ def read_lookup(call: relay.Call, readers: Readers) -> Claim | None:
         return None
     shape = graph_shape(chain.source)  # also where the result is seen under another one
     operator = Lookup(NAMELESS, (), (shape,), NAMELESS, NAMELESS)
-    return Claim("lookup", operator, (chain.source,), shape, byte_dtype(call), {"table": table}, undefined)
+    return Claim("lookup", operator, (chain.source,), shape, integer_dtype(call), {"table": table}, undefined)
 
 
 def _chain(end: relay.Expr, readers: Readers) -> _Chain | None:
@@ -175,7 +175,7 @@ def _table(chain: _Chain) -> tuple[Array | None, int]:
     tables = _tables(chain)
     assert tables
     rank = max(len(static_shape(expr)) for expr in (chain.source, *chain.calls))
-    value = relay.var("x", shape=(VALUES, *[1] * (rank - 2), tables), dtype=byte_dtype(chain.source))
+    value = relay.var("x", shape=(VALUES, *[1] * (rank - 2), tables), dtype=integer_dtype(chain.source))
     function = relay.Function([value], _Applied(chain.source, value).visit(chain.end))
     typed = relay.transform.InferType()(tvm.IRModule.from_expr(function))["main"]
     defined, undefined = define_shifts(typed)

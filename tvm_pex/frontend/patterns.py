@@ -46,11 +46,11 @@ from tvm_pex.frontend.pool import REDUCTIONS, read_float_reduction, read_max_poo
 from tvm_pex.frontend.resize import read_integer_resize, read_mirror_pad, read_resize, read_tile
 from tvm_pex.frontend.values import (
     Unsupported,
-    byte_dtype,
     dtype_range,
     element_dtype,
     graph_shape,
     integer,
+    integer_dtype,
     is_byte,
     is_float,
     op_name,
@@ -98,12 +98,9 @@ def _read_requantise(call: relay.Call, readers: Readers) -> Claim:
         return read_convolution(call, readers)
     if op_name(source) in REDUCTIONS:
         return read_reduction(call, readers)
-    if readers.rounding == "tflite":
-        byte_dtype(source)
-        rescale, undefined = tensor_rescale(*call.args[1:], rounding="tflite")
-        return sum_of("add", call, (source,), (rescale,), undefined)
-    byte_dtype(source)
-    raise Unsupported(_why_not(call))
+    integer_dtype(source)
+    rescale, undefined = tensor_rescale(*call.args[1:], rounding=readers.rounding)
+    return sum_of("add", call, (source,), (rescale,), undefined)
 
 
 def _read_cast(call: relay.Call, readers: Readers) -> Claim:
@@ -168,7 +165,7 @@ def _read_quantize(call: relay.Call, readers: Readers) -> Claim:
     if isinstance(strip_views(data), relay.Call | relay.TupleGetItem):
         read_call(strip_views(data), readers)
     constants = {} if readers.rounding == "tvm" else {"scale": np.array([_scale(call)], np.float32)}
-    return Claim("quantize", operator, (data,), graph_shape(call), byte_dtype(call), constants)
+    return Claim("quantize", operator, (data,), graph_shape(call), integer_dtype(call), constants)
 
 
 def _quantize_operator(call: relay.Call) -> Quantize:
@@ -176,7 +173,7 @@ def _quantize_operator(call: relay.Call) -> Quantize:
     require(is_float(data), "it does not read float32")
     inverse = float(np.float32(1) / np.float32(scale))
     require(math.isfinite(inverse), f"its scale is {scale}")
-    limits = dtype_range(byte_dtype(call))
+    limits = dtype_range(integer_dtype(call))
     return Quantize(NAMELESS, (), (graph_shape(data),), NAMELESS, inverse, zero, *limits)
 
 
@@ -201,12 +198,12 @@ def _quantised_resize(call: relay.Call, after: Quantize, readers: Readers) -> Cl
         low=after.low,
         high=after.high,
     )
-    return dataclasses.replace(resized, operator=operator, inputs=before.inputs, dtype=byte_dtype(call))
+    return dataclasses.replace(resized, operator=operator, inputs=before.inputs, dtype=integer_dtype(call))
 
 
 def _read_dequantize(call: relay.Call, readers: Readers) -> Claim:
     data, scale, zero = call.args[0], _scale(call), integer(call.args[2], "zero point")
-    byte_dtype(data)
+    integer_dtype(data)
     operator = Dequantize(NAMELESS, (), (graph_shape(data),), NAMELESS, scale, zero)
     constants = {} if readers.rounding == "tvm" else {"exact": np.array([scale], np.float32)}
     return Claim("dequantize", operator, (data,), graph_shape(call), element_dtype(call), constants)
@@ -252,9 +249,9 @@ _REASONS = {
     "nn.log_softmax": "softmax needs its whole input at once",
     "transpose": "it moves every byte to another place",
     "layout_transform": "it moves every byte to another place",
-    "qnn.conv2d": "its sums are not requantised to 8 bits",
-    "qnn.conv2d_transpose": "its sums are not requantised to 8 bits",
-    "qnn.dense": "its sums are not requantised to 8 bits",
+    "qnn.conv2d": "its sums are not requantised",
+    "qnn.conv2d_transpose": "its sums are not requantised",
+    "qnn.dense": "its sums are not requantised",
     "cast": "it does not end a pool",
 }
 

@@ -22,12 +22,13 @@ from tvm_pex.frontend.claim import (
 )
 from tvm_pex.frontend.fixed_point import tflite_mean
 from tvm_pex.frontend.values import (
-    byte_dtype,
     dtype_range,
     element_dtype,
+    farthest,
     graph_shape,
     image_shape,
     integer,
+    integer_dtype,
     op_name,
     require,
     scalar,
@@ -50,15 +51,16 @@ def read_max_pool(call: relay.Call, readers: Readers) -> Claim:
 
 
 def read_reduction(call: relay.Call, readers: Readers) -> Claim:
-    """cast or requantise (reduction (cast to int32 (x))): TVM reduces 8-bit tensors in 32 bits."""
+    """cast or requantise (reduction (cast to int32 (x))): TVM reduces integers in 32 bits."""
     average = call.args[0]
     used_once(average, readers)
     widened = average.args[0]
     wide = op_name(widened) == "cast" and str(widened.checked_type.dtype) == "int32"
     require(wide, f"the argument of its {op_name(average)} is not cast to int32")
     data = widened.args[0]
-    byte_dtype(data)
     window = REDUCTIONS[op_name(average)](average)
+    largest = farthest(integer_dtype(data), 0) * prod(window.kernel)
+    require(op_name(average) == "max" or largest < 2**31, "its sums may not fit 32 bits")
     rescale, undefined = None, 0
     if op_name(call) == "qnn.requantize":
         requantise_arguments(call)
@@ -67,11 +69,13 @@ def read_reduction(call: relay.Call, readers: Readers) -> Claim:
         else:
             rescale, undefined = tensor_rescale(*call.args[1:])
     else:
-        require(byte_dtype(call) == byte_dtype(data), f"it reduces {byte_dtype(data)} to {byte_dtype(call)}")
+        require(
+            integer_dtype(call) == integer_dtype(data), f"it reduces {integer_dtype(data)} to {integer_dtype(call)}"
+        )
         require(op_name(average) != "sum", "its sum is not requantised")
     if rescale and (rescale.multiplier, rescale.shift) == (1, 0) and rescale.zero_in == rescale.zero_out:
         rescale = None
-    limits = dtype_range(byte_dtype(call))
+    limits = dtype_range(integer_dtype(call))
     claim = _pool(call, data, window, reduction=op_name(average), bounds=limits, rescale=rescale)
     return dataclasses.replace(claim, undefined_shifts=undefined)
 

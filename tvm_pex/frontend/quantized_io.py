@@ -27,7 +27,7 @@ from typing import Any
 
 from tvm_pex._tvm import relay, tvm
 from tvm_pex.frontend.tflite_model import Model, Port
-from tvm_pex.frontend.values import Unsupported, byte_dtype, integer, op_name, scalar
+from tvm_pex.frontend.values import Unsupported, integer, integer_dtype, op_name, scalar
 
 _Encoding = tuple[str, float, int]  # type, scale, zero point
 
@@ -144,12 +144,12 @@ def _dequantised_outputs(
 
 
 def _encoding(expr: Any, kind: str) -> _Encoding | None:
-    """How ``expr``, a call of ``kind``, encodes numbers in 8 bits; None where it is anything else."""
+    """How ``expr``, a call of ``kind``, encodes numbers as integers; None where it is anything else."""
     if op_name(expr) != kind:
         return None
     narrow, wide = (expr, expr.args[0]) if kind == "qnn.quantize" else (expr.args[0], expr)
     try:
-        encoding = byte_dtype(narrow), scalar(expr.args[1], "scale"), integer(expr.args[2], "zero point")
+        encoding = integer_dtype(narrow), scalar(expr.args[1], "scale"), integer(expr.args[2], "zero point")
     except Unsupported:
         return None
     return encoding if str(wide.checked_type.dtype) == "float32" else None

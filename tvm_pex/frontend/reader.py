@@ -176,6 +176,8 @@ def _split(nodes: list[relay.Expr], sealed: set[relay.Expr], body: relay.Expr, r
 def _claim(expr: relay.Expr, readers: Readers) -> Claim:
     require(isinstance(expr, relay.Call | relay.TupleGetItem), "it is not a call")
     claim = read_call(expr, readers)
+    exact = readers.rounding == "tvm" or claim.dtype != "int16"
+    require(exact, "TFLite rounds int16 otherwise: --rounding tflite is for 8 bits")
     fixed = any(isinstance(strip_views(data), relay.Constant) for data in claim.inputs)
     require(not fixed, "its input is a constant")
     reads = max(kernel * extent for kernel, extent in zip(claim.operator.window.kernel, claim.shape))

@@ -42,8 +42,8 @@ def static_shape(expr: relay.Expr) -> tuple[int, ...]:
 
 
 def element_dtype(expr: relay.Expr) -> str:
-    """The type of a tensor's elements, one that Pex works on: int8, uint8 or float32."""
-    return "float32" if is_float(expr) else byte_dtype(expr)
+    """The type of a tensor's elements, one that Pex works on: int8, uint8, int16 or float32."""
+    return "float32" if is_float(expr) else integer_dtype(expr)
 
 
 def is_float(expr: relay.Expr) -> bool:
@@ -52,15 +52,21 @@ def is_float(expr: relay.Expr) -> bool:
 
 
 def is_byte(expr: relay.Expr) -> bool:
-    """True for a tensor of int8 or uint8."""
+    """True for a tensor of int8 or uint8: of so few values that a table holds all results."""
     return hasattr(expr.checked_type, "dtype") and str(expr.checked_type.dtype) in ("int8", "uint8")
 
 
-def byte_dtype(expr: relay.Expr) -> str:
-    """The type of a tensor's elements, int8 or uint8."""
+def integer_dtype(expr: relay.Expr) -> str:
+    """The type of a tensor's elements, int8, uint8 or int16."""
     dtype = str(expr.checked_type.dtype) if hasattr(expr.checked_type, "dtype") else "a tuple"
-    require(dtype in ("int8", "uint8"), f"it works on {dtype}, not on int8 or uint8")
+    require(dtype in ("int8", "uint8", "int16"), f"it works on {dtype}, not on int8, uint8 or int16")
     return dtype
+
+
+def farthest(dtype: str, zero: int) -> int:
+    """The largest magnitude of a value's difference to a zero point."""
+    low, high = dtype_range(dtype)
+    return int(max(zero - low, high - zero))
 
 
 def dtype_range(dtype: str) -> Limits:

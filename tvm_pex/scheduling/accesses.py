@@ -22,7 +22,7 @@ from collections import Counter
 from collections.abc import Container, Mapping
 
 from tvm_pex.graph import Concat, Convolution, Graph, Operator, Pad, Patches, Resize, Shape, Window, window_on
-from tvm_pex.scheduling.kernels import BLOCK, closes, kernel_of, patch_bytes
+from tvm_pex.scheduling.kernels import BLOCK, closes, kernel_of, patch_bytes, sums_inputs_apart
 from tvm_pex.scheduling.lifetimes import accumulators, patch_name, sums_name
 from tvm_pex.scheduling.rings import positions, use_of
 from tvm_pex.scheduling.schedule import Schedule, Segment, Stage, written_through
@@ -46,6 +46,8 @@ def schedule_accesses(graph: Graph, schedule: Schedule) -> Counter[str]:
                     reads, scratch = _by_blocks(graph, segment, op, kernel, reads)
                     if scratch:
                         total[patch_name(op.name)] = scratch
+                elif sums_inputs_apart(graph, segment, stage, op):
+                    reads += reads // graph.tensors[op.output].shape[2]
                 total[name] += reads
             total[_place(op.output, through)] += _writes(graph, op, segment, stage, through)
             if accumulators(op, graph, segment):

@@ -60,6 +60,21 @@ def rounded_up(count: int) -> int:
     return -(-count // BLOCK) * BLOCK
 
 
+MOST_INPUTS = 4096
+"""Of a window, so that sums of products of two 8-bit values are far below 32 bits."""
+
+
+def sums_inputs_apart(graph: Graph, segment: Segment, stage: Stage, op: Operator) -> bool:
+    """True for a convolution in TIR, of 8 bits, that takes its weights' zero point times the sum of its inputs.
+
+    That is the same for all output channels. Not by slices of them, nor where sums are kept for other moments.
+    """
+    if not isinstance(op, Convolution) or op.zero_weight == 0 or op.groups > 1 or segment.tile or stage.reduction:
+        return False
+    narrow = graph.tensors[op.inputs[0]].item_bytes == 1
+    return narrow and math.prod(op.window.kernel) * op.views[0][2] <= MOST_INPUTS
+
+
 def is_depthwise(op: Convolution, graph: Graph) -> bool:
     """True if each output channel is made of the input channel of its number alone."""
     return op.groups == op.views[0][2] == graph.tensors[op.output].shape[2]

@@ -222,8 +222,8 @@ def sum_dtype(op: Operator, graph: Graph) -> str:
     if isinstance(op, Pool) and op.maximum:
         return graph.tensors[op.inputs[0]].dtype
     dtype = accumulator_dtype(op, graph)
-    narrow = isinstance(op, Pool) and math.prod(op.window.kernel) * _WIDEST <= np.iinfo(np.int16).max
-    return "int16" if narrow and dtype == "int32" else dtype
+    narrow = isinstance(op, Pool) and graph.tensors[op.inputs[0]].item_bytes == 1
+    return "int16" if narrow and math.prod(op.window.kernel) * _WIDEST <= np.iinfo(np.int16).max else dtype
 
 
 def sum_bytes(op: Operator, graph: Graph) -> int:

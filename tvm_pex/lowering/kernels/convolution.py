@@ -13,6 +13,8 @@ from tvm_pex.graph import Convolution
 from tvm_pex.lowering.kernels.place import Expr, Moment, Place, clipped, loop_name, rescaled
 from tvm_pex.lowering.kernels.window import for_window
 
+TURN = 4
+
 
 def pack_weights(op: Convolution, weights: npt.NDArray[Any]) -> npt.NDArray[Any]:
     """(kh, kw, channels in / groups, channels out) in the order the kernel reads: out, kh, kw, in; flat."""
@@ -20,17 +22,21 @@ def pack_weights(op: Convolution, weights: npt.NDArray[Any]) -> npt.NDArray[Any]
 
 
 def convolution(ib: Any, op: Convolution, place: Place, moment: Moment) -> None:
-    """Output channel by output channel: bias, window, requantise."""
+    """Output channel by output channel: window, bias, requantise."""
     acc, running = place.scratch, moment.running
     channels, columns = place.shape_out[2], place.shape_out[1]
     reduction = running is not None and running.reduction
     output = place.output.at(0, 0) if reduction else place.output.at(moment.row, moment.column)
+    if place.inputs_apart:
+        _sum_inputs(ib, op, place, moment)
     with ib.for_range(0, place.slice_out or channels, loop_name(op.name, "oc")) as slot:
         oc = slot if place.slice_out is None else moment.slice * place.slice_out + slot
         tap = _tap(ib, op, place, moment, slot, oc)
         if running is None:
-            acc[0] = _bias(op, place, oc)
+            acc[0] = acc[1] * -op.zero_weight if place.inputs_apart else _bias(op, place, oc)
             for_window(ib, op, place, moment, tap)
+            if place.inputs_apart:  # at last: then no sum before is larger than 32 bits
+                acc[0] = acc[0] + _bias(op, place, oc)
             place.output.pointer[output + slot] = _requantised(op, place, oc)
         else:
             kept = oc if reduction else (moment.row * columns + moment.column) * channels + oc
@@ -55,14 +61,40 @@ def _tap(
     sliced = place.slice_in is not None and op.groups == 1
     first = moment.slice * place.slice_in if sliced else 0
     kernel_rows, kernel_columns = op.window.kernel
+    count = (place.slice_in if sliced else None) or depth
+    zero_weight = 0 if place.inputs_apart else op.zero_weight
 
     def tap(pixel: Expr, row: Expr, column: Expr) -> None:
-        with ib.for_range(0, place.slice_in if sliced else depth, "ic") as ic:
-            at = ((oc * kernel_rows + row) * kernel_columns + column) * depth + first + ic
-            value = place.wide(x[pixel + group * depth + ic]) - op.zero_in
-            acc[0] = acc[0] + value * (place.wide(weights[at]) - op.zero_weight)
+        at = ((oc * kernel_rows + row) * kernel_columns + column) * depth + first
+        with ib.for_range(0, count // _turn(count), "ic") as turn:
+            total = acc[0]
+            for product in range(_turn(count)):
+                ic = turn * _turn(count) + product
+                value = place.wide(x[pixel + group * depth + ic]) - op.zero_in
+                total = total + value * (place.wide(weights[at + ic]) - zero_weight)
+            acc[0] = total
 
     return tap
+
+
+def _turn(count: int) -> int:
+    """Products of one turn of the inner loop: C compilers do not unroll it with -O2."""
+    return TURN if count % TURN == 0 else 1
+
+
+def _sum_inputs(ib: Any, op: Convolution, place: Place, moment: Moment) -> None:
+    """What the weights' zero point is multiplied with."""
+    x, acc, depth = place.inputs[0].pointer, place.scratch, op.views[0][2]
+    acc[1] = place.wide(0)
+
+    def tap(pixel: Expr, _row: Expr, _column: Expr) -> None:
+        with ib.for_range(0, depth // _turn(depth), "ic") as turn:
+            total = acc[1]
+            for summand in range(_turn(depth)):
+                total = total + (place.wide(x[pixel + turn * _turn(depth) + summand]) - op.zero_in)
+            acc[1] = total
+
+    for_window(ib, op, place, moment, tap)
 
 
 def _bias(op: Convolution, place: Place, oc: Expr) -> Expr:

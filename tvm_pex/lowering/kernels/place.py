@@ -79,12 +79,13 @@ class Moment:
 
 @dataclass(frozen=True)
 class Place:
-    """Everything a kernel may touch. ``scratch`` is one int32 or float32 that the C compiler keeps in a register.
+    """Everything a kernel may touch. ``scratch`` are two int32 or float32 that the C compiler keeps in registers.
 
     The scratch's type is the one in which the kernel computes. ``constants`` are pointers by name, ``buffers`` the TIR
     buffers behind them.
 
     ``slice_in`` and ``slice_out`` are channels of a slice where the input or the output is taken by slices.
+    With ``inputs_apart`` a convolution sums its inputs apart (``sums_inputs_apart``).
     ``written`` are the inputs, by position, that lie in the output already. A ``kernel`` in C computes whole runs of
     pixels; some copy windows to a ``patch``, a TIR buffer. ``rounding`` is the graph's.
     """
@@ -102,6 +103,7 @@ class Place:
     kernel: str | None = None
     patch: Any = None
     rounding: Rounding = "tvm"
+    inputs_apart: bool = False
 
     @property
     def dtype(self) -> str:
