@@ -11,7 +11,6 @@ that crashes, hangs or takes too much memory, and starts another one after the c
 
 from __future__ import annotations
 
-import mmap
 import os
 import pickle
 import random
@@ -26,6 +25,7 @@ import traceback
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from io import FileIO
 from pathlib import Path
 
 import click
@@ -47,7 +47,7 @@ _PLANNED = 3  # one case of so many goes on to the schedule
 _COMPILED = 60  # and one of so many to the C
 _OPTIONS = PlanOptions(core="cortex-m4")
 _IDLE = 10  # times the limit that a worker may take by the clock on the wall: others want the processor, too
-_STATE = struct.Struct("<qdd")  # the case at work, when it began, and seconds of the processor until then
+_BEGUN = struct.Struct("<qdd")  # a case, when it began, and seconds that the worker had had of the processor
 
 
 @dataclass(frozen=True)
@@ -118,21 +118,29 @@ def _supervised(
     known: Sequence[Seed], batch: range, folder: Path, timeout: float
 ) -> tuple[Result, tuple[int, str] | None]:
     """What a worker found in a batch, and the case that ended it early."""
-    state = mmap.mmap(-1, _STATE.size)
-    _STATE.pack_into(state, 0, batch[0], time.monotonic(), 0.0)
     answer = folder / "answer"
     answer.unlink(missing_ok=True)
+    told, telling = os.pipe()  # what is written to it at once is read whole, which shared memory does not promise
     pid = os.fork()
     if not pid:
         try:
-            _work(known, batch, folder, state, answer)
+            _work(known, batch, folder, telling, answer)
             os._exit(0)
         finally:
             os._exit(70)
-    status = None
+    os.close(telling)
+    with open(told, "rb", buffering=0) as begun:
+        return _watched(pid, begun, batch[0], answer, timeout)
+
+
+def _watched(pid: int, begun: FileIO, case: int, answer: Path, timeout: float) -> tuple[Result, tuple[int, str] | None]:
+    """As ``_supervised``, of the worker ``pid``, which tells each case that it begins; ``case`` is its first."""
+    os.set_blocking(begun.fileno(), False)
+    began, worked, status = time.monotonic(), 0.0, None
     while status is None:
         done, code = os.waitpid(pid, os.WNOHANG)
-        case, began, worked = _STATE.unpack_from(state, 0)
+        if lines := begun.read(_BATCH * _BEGUN.size):
+            case, began, worked = _BEGUN.unpack_from(lines, len(lines) - _BEGUN.size)
         if done:
             status = code
         elif _seconds_worked(pid) - worked > timeout or time.monotonic() - began > _IDLE * timeout:
@@ -160,7 +168,7 @@ def _partial(answer: Path) -> Result:
                     return result
 
 
-def _work(known: Sequence[Seed], batch: range, folder: Path, state: mmap.mmap, answer: Path) -> None:
+def _work(known: Sequence[Seed], batch: range, folder: Path, telling: int, answer: Path) -> None:
     resource.setrlimit(resource.RLIMIT_AS, (_MEMORY, _MEMORY))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     noise = os.open(folder / "noise", os.O_RDWR | os.O_CREAT | os.O_TRUNC)
@@ -170,7 +178,7 @@ def _work(known: Sequence[Seed], batch: range, folder: Path, state: mmap.mmap, a
     with answer.open("wb", buffering=0) as file:
         for case in batch:
             began, before = time.monotonic(), _peak()
-            _STATE.pack_into(state, 0, case, began, time.process_time())
+            os.write(telling, _BEGUN.pack(case, began, time.process_time()))
             path.write_bytes(damaged_file(known, case))
             result = Result()
             kind = _outcome(path, planned, case)
