@@ -10,11 +10,13 @@ from schedule_simulator import fault_of_schedule
 
 from tvm_pex.graph import Concat, Graph
 from tvm_pex.memory_planner import plan_memory
+from tvm_pex.scheduling.candidates import Candidate
 from tvm_pex.scheduling.cost import operator_instructions, schedule_instructions, schedule_macs, segment_instructions
 from tvm_pex.scheduling.front import together
 from tvm_pex.scheduling.lifetimes import memory_problem, segment_problem
+from tvm_pex.scheduling.paths import Choice, Paths
 from tvm_pex.scheduling.schedule import Schedule, Segment, check_once
-from tvm_pex.scheduling.search import Candidate, Choice, OverBudget, _Paths, find_front, find_schedule
+from tvm_pex.scheduling.search import OverBudget, find_front, find_schedule
 from tvm_pex.scheduling.segments import Unschedulable, make_segment
 
 GRAPHS = range(3000, 3030)
@@ -65,7 +67,7 @@ def test_much_recompute_is_no_reason_to_find_nothing() -> None:
     graph, million = maker.graph(), 10**6
     segment = make_segment(graph, graph.operators, ("rows",))
     found = [Candidate(0, 1, 8, 1 << 40, segment, 5 * million), Candidate(0, 1, 8, 0, segment, 9 * million)]
-    paths = _Paths(graph, frozenset(), 6 * million, {})
+    paths = Paths(graph, frozenset(), 6 * million, {})
     for candidate in found:
         paths.add(candidate)
     assert [choice.instructions for choice in paths.falling()] == [1 << 40]

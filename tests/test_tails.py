@@ -19,7 +19,7 @@ from tvm_pex.graph import Graph
 from tvm_pex.memory_planner import plan_memory
 from tvm_pex.options import PlanOptions
 from tvm_pex.relay_pass import partition
-from tvm_pex.scheduling import search
+from tvm_pex.scheduling import candidates
 from tvm_pex.scheduling.accesses import schedule_accesses
 from tvm_pex.scheduling.cost import schedule_macs
 from tvm_pex.scheduling.lifetimes import memory_problem
@@ -107,7 +107,7 @@ def test_never_above_what_it_was_without_tails(monkeypatch: pytest.MonkeyPatch) 
         graph = tailed_graph(seed)
         peaks = []
         for tile in (1 << 30, 1):
-            monkeypatch.setattr(search, "_TILE", tile)
+            monkeypatch.setattr(candidates, "_TILE", tile)
             problem = memory_problem(graph, find_schedule(graph, kept=KEPT), kept=KEPT)
             peaks.append(plan_memory(problem).peak)
         assert peaks[1] <= peaks[0], seed

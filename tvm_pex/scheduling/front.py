@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from tvm_pex.scheduling.search import Choice
+from tvm_pex.scheduling.paths import Choice
 
 
 @dataclass(frozen=True)

@@ -17,8 +17,8 @@ from tvm_pex.scheduling.kernel_prices import has_wide
 from tvm_pex.scheduling.kernels import PATCHES, WIDER
 from tvm_pex.scheduling.layers import layer_bytes
 from tvm_pex.scheduling.lifetimes import memory_problem
+from tvm_pex.scheduling.paths import Choice, undominated
 from tvm_pex.scheduling.schedule import Schedule
-from tvm_pex.scheduling.search import Choice, undominated
 
 _EFFORT = 300
 _SLACK = 2  # percent of the least memory that a patch may cost: without one an operator runs as portable TIR
