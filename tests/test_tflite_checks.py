@@ -50,7 +50,8 @@ CONSTANT = TensorSpec("w", (1, 4), "int8", np.zeros(3, np.int8), (0.1,), (0,))
         (changed(X, shape=(1, -4)), "tensor x has a negative extent: [1, -4]"),
         (changed(Y, shape=(1,) * 9), "tensor y has 9 dimensions; at most 8 are supported"),
         (changed(X, shape=(1, 50000, 50000)), "tensor x has 2500000000 bytes: INT8[1, 50000, 50000]; fewer than"),
-        (changed(X, scales=(0.0,)), "tensor x has a scale of 0"),
+        (changed(X, scales=(0.0,)), "tensor x has a scale of 0, which has no inverse"),
+        (changed(X, scales=(1e-44,)), "tensor x has a scale of 9.80909e-45, which has no inverse"),
         (changed(X, scales=(float("nan"),)), "tensor x has a scale that is negative or no number"),
         (changed(X, zero_points=(200,)), "tensor x has a zero point that INT8 cannot hold"),
         (changed(X, zero_points=()), "tensor x has 1 scales and 0 zero points"),
@@ -96,6 +97,24 @@ def test_a_stride_of_zero_in_a_constant(tmp_path: Path) -> None:
     operator = OperatorSpec("STRIDED_SLICE", ("x", *"bes"), ("y",), "StridedSlice")
     reason = refusal(tmp_path, model_bytes([X, Y, *places], [operator], ["x"], ["y"]))
     assert reason == "operator 0 (STRIDED_SLICE) has a stride of 0"
+
+
+def test_slices_that_are_empty(tmp_path: Path) -> None:
+    """Behind the tensor's end: an operator after it may divide by its extent."""
+    places = [
+        TensorSpec(name, (2,), "int32", np.array(v, np.int32)) for name, v in zip("bes", ([0, 9], [1, 4], [1, 1]))
+    ]
+    operator = OperatorSpec("STRIDED_SLICE", ("x", *"bes"), ("y",), "StridedSlice")
+    reason = refusal(tmp_path, model_bytes([X, Y, *places], [operator], ["x"], ["y"]))
+    assert reason == "its windows do not fit: TVM makes a tensor of shape [1, 0]"
+
+
+@pytest.mark.parametrize("axes", [(1, 1), (1, -1)])
+def test_axes_named_twice(axes: tuple[int, int], tmp_path: Path) -> None:
+    """TVM's type relation reads beyond a vector then, and ends the process."""
+    tensors = [X, dataclasses.replace(Y, shape=(1,)), TensorSpec("a", (2,), "int32", np.array(axes, np.int32))]
+    operator = OperatorSpec("MEAN", ("x", "a"), ("y",), "Reducer", {"KeepDims": False})
+    assert refusal(tmp_path, model_bytes(tensors, [operator], ["x"], ["y"])) == "operator 0 (MEAN) names an axis twice"
 
 
 def test_outputs_of_constants_alone(tmp_path: Path) -> None:

@@ -4,9 +4,9 @@ Rules, about the tensors that operators, inputs and outputs name:
 
 1. Every index, offset and length points inside the file; there is one subgraph.
 2. A tensor has at most 8 axes, no negative extent, less than 2 GiB; a constant the bytes that its shape and type say.
-3. A quantised tensor has as many zero points as scales, one or one for each slice along its axis; scales are finite and
-   positive, zero points numbers of the tensor's type.
-4. Operators are known ones, their strides, dilations and windows positive.
+3. A quantised tensor has as many zero points as scales, one or one for each slice along its axis; scales are finite,
+   positive and have an inverse, zero points numbers of the tensor's type.
+4. Operators are known ones, their strides, dilations and windows positive; a reduction names no axis twice.
 5. An operator reads constants, inputs of the model, and what operators before it wrote; a tensor is written once.
 6. Inputs and outputs have names. TVM's importer knows tensors by name: those that are computed have names of their own.
 """
@@ -25,6 +25,7 @@ from tvm_pex.frontend.layer_by_layer import ITEM_BYTES
 
 LARGEST = 2**31 - 1  # bytes of a tensor: TVM counts elements in int32
 _MOST_AXES = 8
+_LEAST_SCALE = np.finfo(np.float32).tiny  # quantising multiplies by the inverse, a float32
 _NONE = -1  # an optional input that is not given
 
 
@@ -43,6 +44,11 @@ _ZERO_POINTS = {
     tflite.TensorType.UINT8: (0, 255),
     tflite.TensorType.INT16: (-32768, 32767),
 }
+_REDUCTIONS = [
+    getattr(tflite.BuiltinOperator, name)
+    for name in ("MEAN", "SUM", "REDUCE_MAX", "REDUCE_MIN", "REDUCE_PROD", "REDUCE_ANY", "REDUCE_ALL")
+    if hasattr(tflite.BuiltinOperator, name)
+]
 _STRIDES = ("StrideH", "StrideW")
 _DILATIONS = ("DilationHFactor", "DilationWFactor")
 _POSITIVE = {
@@ -188,8 +194,8 @@ def _check_quantisation(tensor: Any, name: str, shape: Sequence[int]) -> None:
         raise Malformed(f"{name} has a scale that is negative or no number")
     if tensor.Type() in _ZERO_POINTS:  # the scale of an int32 bias may have become 0: it says nothing new
         low, high = _ZERO_POINTS[tensor.Type()]
-        if not np.all(scales > 0):
-            raise Malformed(f"{name} has a scale of 0")
+        if not np.all(scales >= _LEAST_SCALE):
+            raise Malformed(f"{name} has a scale of {scales.min():g}, which has no inverse")
         if not np.all((low <= zeros) & (zeros <= high)):
             raise Malformed(f"{name} has a zero point that {_TYPES[tensor.Type()]} cannot hold")
 
@@ -247,9 +253,15 @@ def _check_flow(flat: Any, graph: Any, position: int, code: str, written: set[in
 
 
 def _check_options(flat: Any, graph: Any, operator: Any, name: str) -> None:
-    if operator_code(flat, operator) == tflite.BuiltinOperator.STRIDED_SLICE and operator.InputsLength() == 4:
+    code = operator_code(flat, operator)
+    if code == tflite.BuiltinOperator.STRIDED_SLICE and operator.InputsLength() == 4:
         if 0 in _constant_ints(flat, graph.Tensors(operator.Inputs(3))):
             raise Malformed(f"{name} has a stride of 0")
+    if code in _REDUCTIONS and operator.InputsLength() == 2:
+        rank = len(_shape(graph.Tensors(operator.Inputs(0))))
+        axes = [axis % max(rank, 1) for axis in _constant_ints(flat, graph.Tensors(operator.Inputs(1)))]
+        if len(set(axes)) < len(axes):
+            raise Malformed(f"{name} names an axis twice")
     kind = _OPTIONS.get(operator.BuiltinOptionsType())
     table = operator.BuiltinOptions()
     if kind is None or table is None:

@@ -166,13 +166,13 @@ def _import(path: Path, flat: Any) -> Any:
 
 
 def _check_types(path: Path, main: Any) -> None:
-    """What TVM makes of windows and sizes that do not fit their tensors: extents below 0, or without measure."""
+    """What TVM makes of windows and sizes that do not fit their tensors: extents below 1, or without measure."""
 
     def visit(expr: Any) -> None:
         kind = getattr(expr, "_checked_type_", None)
         if isinstance(kind, tvm.ir.TensorType) and all(isinstance(n, tvm.tir.IntImm) for n in kind.shape):
             shape = [int(extent) for extent in kind.shape]
-            if any(extent < 0 for extent in shape):
+            if any(extent < (1 if isinstance(expr, relay.Call) else 0) for extent in shape):
                 raise ModelError(f"{path}: its windows do not fit: TVM makes a tensor of shape {shape}")
             if math.prod(shape) * tvm.runtime.DataType(kind.dtype).bits > 8 * LARGEST:
                 raise ModelError(f"{path}: TVM makes a tensor of {kind.dtype}{shape}, which is too large")
