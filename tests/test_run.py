@@ -9,10 +9,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+import stock_plans
+from click.testing import CliRunner
 from model_files import OWN
 from PIL import Image
 from test_cli import tvm_pex
 
+from tvm_pex.cli import main
 from tvm_pex.cli.errors import BadInput
 from tvm_pex.cli.input_files import read_inputs
 from tvm_pex.cli.run import _stock
@@ -30,11 +33,14 @@ KEYS = {
 INT8 = Port("x", (1, 4, 6, 1), "int8", 0.5, -3)
 
 
-def test_json_beside_stock_in_a_device(tmp_path: Path) -> None:
+@stock_plans.GROUP
+def test_json_beside_stock_in_a_device(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    stock_plans.share(monkeypatch)
     output = tmp_path / "y.npy"
     device = ("--device-ram", "16k", "--device-flash", "128KiB")
-    done = tvm_pex("run", "--json", "--stock", "--per-operator", *device, "--output", output, OWN)
-    assert done.returncode == 0, done.stderr
+    arguments = ["run", "--json", "--stock", "--per-operator", *device, "--output", output, OWN]
+    done = CliRunner().invoke(main, list(map(str, arguments)))
+    assert done.exit_code == 0, done.stderr
     answer = json.loads(done.stdout)
     assert answer.keys() >= KEYS
     assert answer["exact"] is True
