@@ -29,7 +29,7 @@ def peak(graph: Graph, schedule: Schedule) -> int:
     return plan_memory(memory_problem(graph, schedule, kept=frozenset(graph.inputs))).peak
 
 
-@pytest.mark.parametrize("seed", [4300, *range(4302, 4308)])
+@pytest.mark.parametrize("seed", [4300, *range(4302, 4310)])  # 4301 takes half a minute
 def test_no_worse_than_of_all_segments(seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """What takes more memory than any schedule of least peak, or than the budget, would not have been taken."""
     graph = random_graph(seed, operators=10)

@@ -18,11 +18,11 @@ from tvm_pex.verification.verify import reference_outputs, run_compiled, sample_
 # Arena bytes with the input kept and with the input overwritten; a change that raises one of them is a step back.
 REACHED = {
     "ad01_int8": (768, 768),
-    "kws_ref_model": (4_074, 3_994),
+    "kws_ref_model": (4_026, 3_946),
     "mcunet_vww1": (88_729, 76_804),
     "micro_kws_m": (5_336, 4_432),
     "person_detect": (18_728, 11_712),
-    "pretrainedResnet_quant": (12_208, 10_688),
+    "pretrainedResnet_quant": (12_080, 10_544),
     "str_ww_ref_model": (3_752, 3_752),
     "vww_96_int8": (37_160, 27_750),
 }

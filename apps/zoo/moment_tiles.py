@@ -2,8 +2,8 @@
 
 Between two such operators a pixel, or a run or row of them, lies in memory with all of its channels. It need not: its
 maker could make a channel and its readers take it, one after the other. A convolution over all channels would then keep
-an int32 sum for each of its results of that moment. This is a measurement of plans,
-which do so before a global pool alone: there the sums exist anyway.
+an int32 sum for each of its results of that moment. This is a measurement of plans, which do so before a global pool
+alone: there the sums exist anyway.
 """
 
 from __future__ import annotations

@@ -26,7 +26,7 @@ import numpy as np
 from tvm_pex.packing.pairs import decide_pairs
 from tvm_pex.packing.placement import Packing
 from tvm_pex.packing.postpone import Postponement
-from tvm_pex.packing.table import FAR, ORDERS, Flags, Ints, Order, OutOfNodes, Table, slim, table_of
+from tvm_pex.packing.table import FAR, MIXED, ORDERS, Flags, Ints, Order, OutOfNodes, Table, slim, table_of
 
 LARGEST_PART = 600
 _FRAMES = 2 * LARGEST_PART  # of Python's stack: two functions for each buffer of a part
@@ -86,9 +86,12 @@ def improve(table: Table, best: Ints, goal: int, effort: int) -> tuple[Ints, int
 
 def fit(table: Table, limit: int, effort: int) -> tuple[Ints | None, bool]:
     """(offsets, True) with a peak of at most ``limit``; (None, True) if there are none; (None, False) if unknown."""
-    end, allowance = table.nodes + effort, 8 * len(table.size)
+    end = table.nodes + effort
+    # Large problems without special distances want long runs of few orders; others are done early by one of many.
+    orders, allowance, growth = (ORDERS, 8, 4) if table.plain else ((*ORDERS, *MIXED), 2, 2)
+    allowance *= len(table.size)
     while table.nodes < end:
-        for order in ORDERS:
+        for order in orders:
             try:
                 until = min(end, table.nodes + allowance)
                 if table.key is None:
@@ -101,7 +104,7 @@ def fit(table: Table, limit: int, effort: int) -> tuple[Ints | None, bool]:
                     return Postponement(table, limit, order, min(end, table.nodes + allowance // 4)).run(), True
                 except OutOfNodes:
                     pass
-        allowance *= 4
+        allowance *= growth
     return None, False
 
 

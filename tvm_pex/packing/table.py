@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
@@ -19,13 +20,33 @@ class OutOfNodes(Exception):
     """The node limit was reached."""
 
 
-Order = tuple[str, str, str]
-ORDERS: tuple[Order, ...] = (("crowd", "area", "life"), ("crowd", "life", "area"), ("life", "area", "crowd"))
-"""Of two buffers the larger one comes first, by the first of three measures in which they differ.
+MIXTURES = 3
 
-They are the bytes of the fullest clique that holds the buffer (crowd), its steps (life), and its bytes times those
-(area). Each order is soon done with problems on which the others spend all of their nodes.
-"""
+
+@dataclass(frozen=True)
+class Order:
+    """Of two buffers the larger one comes first, by the first of three measures in which they differ.
+
+    They are the bytes of the fullest clique that holds the buffer (crowd), its steps (life), and its bytes times those
+    (area). With a ``mixture`` the first measure is multiplied by random weights, always the same.
+    """
+
+    measures: tuple[str, str, str]
+    mixture: int | None = None
+
+
+ORDERS = (
+    Order(("crowd", "area", "life")),
+    Order(("crowd", "life", "area")),
+    Order(("life", "area", "crowd")),
+)
+"""Each is soon done with problems on which the others spend all of their nodes."""
+MIXED = (
+    Order(("crowd", "area", "life"), 0),
+    Order(("area", "life", "crowd"), 1),
+    Order(("life", "area", "crowd"), 2),
+)
+"""One unlucky first choice can cost all of the nodes."""
 
 
 @dataclass
@@ -57,6 +78,8 @@ class Table:
     def __post_init__(self) -> None:
         self.aligned = bool((self.alignment > 1).any())
         self.has_twins = any(other >= 0 for other in self.twin)
+        rng = random.Random(0)
+        self.weights = [np.array([rng.randrange(64, 192) for _ in self.size]) for _ in range(MIXTURES)]
         self.eldest = np.arange(len(self.size))
         for v, u in enumerate(self.twin):
             self.eldest[v] = self.eldest[u] if u >= 0 else v
@@ -70,8 +93,11 @@ class Table:
         life = self.life[rest]
         crowd = np.where(load > 0, load.sum(axis=1, keepdims=True), 0).max(axis=0, initial=0)
         measures = {"crowd": crowd, "life": life, "area": self.size[rest] * life}
+        first, *others = (measures[name] for name in order.measures)
+        if order.mixture is not None:
+            first = first * self.weights[order.mixture][rest]
         rank = np.empty_like(rest)
-        rank[np.lexsort([-measures[name] for name in reversed(order)])] = np.arange(len(rest))
+        rank[np.lexsort([-measure for measure in (*others[::-1], first)])] = np.arange(len(rest))
         if self.has_twins:  # the eldest gets the first of the places of its equals, none of which comes before it
             family = self.eldest[rest]
             rank[np.argsort(family, kind="stable")] = rank[np.lexsort((rank, family))]

@@ -20,7 +20,7 @@ from tvm_pex.scheduling.schedule import Schedule
 
 NONE = 1 << 100  # above any price, however dear recompute is made
 EFFORT = 300  # nodes of the planner's exact search: enough for a segment of a dozen buffers
-_EFFORT_WHOLE = 2000  # for the graph as a whole: few bytes too many would let a slower schedule win
+_EFFORT_WHOLE = 6000  # for the graph as a whole: few bytes too many would let a slower schedule win
 _SLACK = (0, 2, 5)  # percent above the least peak of single segments where paths are tried
 _WEIGHTS = (0, 16, 256, 1 << 40)  # instructions that a path is charged for a multiply-accumulate that it runs again
 
