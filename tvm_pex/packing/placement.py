@@ -49,18 +49,22 @@ class Packing:
 
     @cached_property
     def parts(self) -> list[list[int]]:
-        parts, seen = [], [False] * len(self.size)
-        for start in range(len(self.size)):
-            if not seen[start]:
-                seen[start] = True
-                part = [start]
-                for i in part:  # grows while it is walked
-                    for j in self.neighbours[i]:
-                        if not seen[j]:
-                            seen[j] = True
-                            part.append(j)
-                parts.append(sorted(part))
-        return parts
+        return parts_among(self, range(len(self.size)))
+
+
+def parts_among(packing: Packing, members: Iterable[int]) -> list[list[int]]:
+    """Those buffers, in sets that do not constrain each other."""
+    parts, left = [], dict.fromkeys(members)
+    while left:
+        part = [next(iter(left))]
+        del left[part[0]]
+        for i in part:  # grows while it is walked
+            for j in packing.neighbours[i]:
+                if j in left:
+                    del left[j]
+                    part.append(j)
+        parts.append(sorted(part))
+    return parts
 
 
 def peak_of_offsets(packing: Packing, offsets: Sequence[int]) -> int:
@@ -230,10 +234,16 @@ Choice = Callable[[list[Link], int, int, int], int]
 
 def place(packing: Packing, order: Order, choose: Choice) -> list[int]:
     """Each buffer of the order in turn where ``choose`` puts it among those before it. Others stay at -1."""
-    size, neighbours, specials = packing.size, packing.neighbours, packing.special
-    at, top = [-1] * len(size), 0
+    at = [-1] * len(packing.size)
     for i in order:
         at[i] = packing.fixed[i]
+    return place_among(packing, at, order, choose)
+
+
+def place_among(packing: Packing, at: list[int], order: Order, choose: Choice) -> list[int]:
+    """The offsets ``at`` with those of the order that are -1 set in turn, each where ``choose`` puts it."""
+    size, neighbours, specials = packing.size, packing.neighbours, packing.special
+    at, top = list(at), 0
     for i in order:
         if at[i] < 0:
             own, special = size[i], specials[i]

@@ -126,7 +126,7 @@ def table_of(packing: Packing, part: list[int]) -> Table:
     size = np.array([packing.size[i] for i in part])
     above = np.full((n, n), -FAR)
     for v, i in enumerate(part):
-        for j in packing.neighbours[i]:
+        for j in index.keys() & packing.neighbours[i]:
             grain = int(np.gcd(packing.alignment[i], packing.alignment[j]))
             above[v, index[j]] = round_up(packing.link(i, j)[0], grain)
     load = _loads(packing, index)
@@ -194,7 +194,7 @@ def _twins(size: Ints, alignment: Ints, fixed: Ints, above: Ints, load: Ints) ->
 
 def _lives(packing: Packing, part: list[int]) -> Ints:
     if packing.span is None:
-        return np.array([len(packing.neighbours[i]) for i in part])
+        return np.array([len(set(part).intersection(packing.neighbours[i])) for i in part])
     return np.array([packing.span[i][1] - packing.span[i][0] + 1 for i in part])
 
 
