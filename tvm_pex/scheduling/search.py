@@ -37,7 +37,7 @@ ALL_AXES = ("rows", "pixels", "channels")
 
 Progress = Callable[[int, int], None]
 _SHORT = 10  # operators of the segments that tell how much memory is of interest
-_CALM = 24  # operators that run alone as well: a segment that begins or ends with so many is not looked at
+_CALM = 32  # operators that run alone as well: a segment that begins or ends with so many is not looked at
 
 
 class OverBudget(ValueError):
