@@ -194,7 +194,8 @@ def _twins(size: Ints, alignment: Ints, fixed: Ints, above: Ints, load: Ints) ->
 
 def _lives(packing: Packing, part: list[int]) -> Ints:
     if packing.span is None:
-        return np.array([len(set(part).intersection(packing.neighbours[i])) for i in part])
+        members = set(part)
+        return np.array([len(members.intersection(packing.neighbours[i])) for i in part])
     return np.array([packing.span[i][1] - packing.span[i][0] + 1 for i in part])
 
 
